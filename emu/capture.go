@@ -1,0 +1,207 @@
+package emu
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"net/netip"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/podwire/podwire/link"
+	"github.com/podwire/podwire/pcap"
+	"github.com/podwire/podwire/stack"
+)
+
+// CaptureConfig says what to capture. The zero value is everything.
+type CaptureConfig struct {
+	// Points are patterns of interface names in the manner of path.Match:
+	// "node1/*", "*/*/eth0". If empty, all.
+	Points []string
+
+	// Comment goes into the head of the file.
+	Comment string
+}
+
+// A Capture writes what passes the interfaces of a lab to a pcapng file: one
+// named interface per device, nanoseconds of the lab's clock, and the same
+// packet id wherever a datagram passes, through NAT and tunnels.
+type Capture struct {
+	lab    *Lab
+	w      *pcap.Writer
+	cfg    CaptureConfig
+	ifaces map[*link.Point]int
+	packet pcap.Packet
+	note   [1]string
+	names  map[netip.Addr]string // written so far
+	err    error
+	closed bool
+}
+
+// Capture starts capturing. Machines that come later are captured too. The
+// caller closes w after the capture.
+func (l *Lab) Capture(w io.Writer, cfg CaptureConfig) (*Capture, error) {
+	for _, p := range cfg.Points {
+		if _, err := path.Match(p, ""); err != nil {
+			return nil, fmt.Errorf("emu: capture: pattern %q: %w", p, err)
+		}
+	}
+	pw, err := pcap.NewWriter(w, pcap.Section{
+		Application: "podwire", OS: "podwire: emulated Linux hosts, design " + l.cfg.Design,
+		Comment: strings.TrimSpace(fmt.Sprintf("%s\nseed %d", cfg.Comment, l.cfg.Seed)),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return l.CaptureTo(pw, cfg)
+}
+
+// CaptureTo starts capturing with a writer that the caller has made. Closing
+// the capture closes it.
+func (l *Lab) CaptureTo(pw *pcap.Writer, cfg CaptureConfig) (*Capture, error) {
+	c := &Capture{lab: l, w: pw, cfg: cfg, ifaces: make(map[*link.Point]int), names: make(map[netip.Addr]string)}
+	var err error
+	l.drv.Do(func() {
+		if l.closed {
+			err = errClosed
+			return
+		}
+		l.captures = append(l.captures, c)
+		for _, m := range l.sortedMachines() {
+			c.watch(m.stack)
+		}
+		err = c.err
+	})
+	return c, err
+}
+
+// sortedMachines lists the machines in the order nodes, pods, hosts; the
+// caller holds the lock.
+func (l *Lab) sortedMachines() []*Machine {
+	var list []*Machine
+	for _, n := range l.nodes {
+		list = append(list, &n.Machine)
+	}
+	for _, p := range l.pods {
+		list = append(list, &p.Machine)
+	}
+	for _, h := range l.hosts {
+		list = append(list, &h.Machine)
+	}
+	return list
+}
+
+// newPoints shows the devices of a host to the captures that are running.
+func (l *Lab) newPoints(h *stack.Host) {
+	for _, c := range l.captures {
+		c.watch(h)
+	}
+}
+
+// watch starts capturing at those devices of h that are wanted and new.
+func (c *Capture) watch(h *stack.Host) {
+	for _, d := range h.Devices() {
+		p := d.Point()
+		if _, ok := c.ifaces[p]; ok || !c.wants(p.Name) {
+			continue
+		}
+		id, err := c.w.AddInterface(pcap.Interface{
+			Name: p.Name, Description: d.Describe(), LinkType: pcap.LinkType(p.Type), MAC: d.MAC, Addrs: d.Addrs(),
+		})
+		if err != nil {
+			c.fail(err)
+			return
+		}
+		c.ifaces[p] = id
+		p.Watch(c)
+	}
+}
+
+func (c *Capture) wants(name string) bool {
+	if len(c.cfg.Points) == 0 {
+		return true
+	}
+	return slices.ContainsFunc(c.cfg.Points, func(pattern string) bool {
+		ok, _ := path.Match(pattern, name)
+		return ok || pattern == "all"
+	})
+}
+
+func (c *Capture) fail(err error) {
+	if c.err == nil {
+		c.err = err
+	}
+}
+
+// Observe implements link.Observer. A frame that is dropped was captured when
+// it came in; the drop itself is nothing that a wire would show.
+func (c *Capture) Observe(o *link.Observation) {
+	if o.Drop != "" || c.err != nil || c.closed {
+		return
+	}
+	p := &c.packet
+	*p = pcap.Packet{
+		Interface: c.ifaces[o.Point], Time: c.lab.drv.Epoch().Add(o.Time), Data: o.Bytes, ID: o.ID,
+		Direction: pcap.Direction(o.Direction), Reception: reception(o.Bytes, o.Point.Type),
+	}
+	if o.Note != "" {
+		c.note[0] = o.Note
+		p.Comments = c.note[:]
+	}
+	c.fail(c.w.WritePacket(p))
+}
+
+// reception tells how a frame was addressed.
+func reception(b []byte, t link.LinkType) pcap.Reception {
+	if t != link.LinkEthernet || len(b) < link.EthernetHeader {
+		return pcap.Unicast
+	}
+	switch dst := link.DstMAC(b); {
+	case dst.IsBroadcast():
+		return pcap.Broadcast
+	case dst.IsMulticast():
+		return pcap.Multicast
+	}
+	return pcap.Unicast
+}
+
+// Close ends the capture: names of all addresses, counters, and the first
+// error that writing met. It does not close the underlying writer.
+func (c *Capture) Close() error {
+	c.lab.drv.Do(func() {
+		if c.closed {
+			return
+		}
+		c.closed = true
+		for p := range c.ifaces {
+			p.Unwatch(c)
+		}
+		c.lab.captures = slices.DeleteFunc(c.lab.captures, func(o *Capture) bool { return o == c })
+		if c.err == nil {
+			c.fail(c.w.WriteNames(c.lab.addressNames()))
+			c.fail(c.w.Close())
+		}
+	})
+	return c.err
+}
+
+// addressNames lists what the lab calls its addresses, for Wireshark to show.
+func (l *Lab) addressNames() []pcap.Name {
+	var out []pcap.Name
+	for a, m := range l.addrs {
+		out = append(out, pcap.Name{Addr: a, Name: strings.ReplaceAll(m.name, "/", ".")})
+	}
+	for _, s := range l.cluster.Services() {
+		if a, err := netip.ParseAddr(s.Spec.ClusterIP); err == nil {
+			out = append(out, pcap.Name{Addr: a, Name: s.Name + "." + s.Namespace + ".svc.cluster.local"})
+		}
+	}
+	slices.SortFunc(out, func(a, b pcap.Name) int {
+		if c := a.Addr.Compare(b.Addr); c != 0 {
+			return c
+		}
+		return cmp.Compare(a.Name, b.Name)
+	})
+	return out
+}

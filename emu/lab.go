@@ -1,0 +1,360 @@
+package emu
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"path"
+	"slices"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/podwire/podwire/kube"
+	"github.com/podwire/podwire/link"
+	"github.com/podwire/podwire/overlay"
+)
+
+// Config describes a lab. The zero value is a lab of no nodes, flannel's VXLAN
+// design, ideal cables and real time.
+type Config struct {
+	// Seed is where every random choice begins: the same seed gives the same
+	// packets. Zero is a seed like any other.
+	Seed uint64
+
+	// Design is the pod network's design. If empty, "flannel-vxlan".
+	Design string
+
+	// Nodes is how many nodes the lab starts with: node1, node2, and so on.
+	Nodes int
+
+	// PodCIDR is the cluster CIDR. If zero, 10.244.0.0/16. Node N gets the Nth
+	// /24 of it unless its configuration says otherwise.
+	PodCIDR netip.Prefix
+
+	// ServiceCIDR is the range of cluster IPs. If zero, 10.96.0.0/12.
+	ServiceCIDR netip.Prefix
+
+	// Underlay is the network between nodes.
+	Underlay Underlay
+
+	// Settle makes time virtual; see link.DriverConfig. Packages emutest and
+	// virtual set it.
+	Settle func()
+}
+
+// Underlay is one Ethernet segment: every machine has a cable to one switch.
+type Underlay struct {
+	// Subnet is the machines' network. If zero, 192.168.56.0/24: its first
+	// address is the gateway's, node N has the one after .10+N-1.
+	Subnet netip.Prefix
+
+	// MTU of the machines' devices. If zero, 1500.
+	MTU int
+
+	// Cable is what each direction of a machine's cable to the switch is like.
+	// A packet from node to node crosses two cables.
+	Cable link.WireConfig
+
+	// NoGateway leaves the gateway away, and with it the default routes.
+	NoGateway bool
+}
+
+func (c *Config) setDefaults() {
+	if c.Design == "" {
+		c.Design = "flannel-vxlan"
+	}
+	if !c.PodCIDR.IsValid() {
+		c.PodCIDR = netip.MustParsePrefix("10.244.0.0/16")
+	}
+	if !c.ServiceCIDR.IsValid() {
+		c.ServiceCIDR = netip.MustParsePrefix("10.96.0.0/12")
+	}
+	if !c.Underlay.Subnet.IsValid() {
+		c.Underlay.Subnet = netip.MustParsePrefix("192.168.56.0/24")
+	}
+	if c.Underlay.MTU == 0 {
+		c.Underlay.MTU = 1500
+	}
+	c.PodCIDR, c.Underlay.Subnet = c.PodCIDR.Masked(), c.Underlay.Subnet.Masked()
+}
+
+// A Lab is a running network. Its methods may be called from any goroutine.
+type Lab struct {
+	cfg     Config
+	drv     *link.Driver
+	design  overlay.Design
+	cni     overlay.CNI
+	cluster *kube.Cluster
+
+	underlay *link.Bridge
+	gateway  netip.Addr
+	nodes    []*Node
+	pods     []*Pod
+	hosts    []*Host
+	machines map[string]*Machine // by name: "node1", "default/web"
+	addrs    map[netip.Addr]*Machine
+	captures []*Capture
+	stale    bool // kube-proxy has not seen the latest change
+	closed   bool
+
+	serving sync.WaitGroup // goroutines of built-in workloads
+}
+
+// New builds a lab. In virtual time call it inside the bubble.
+func New(cfg Config) (*Lab, error) {
+	cfg.setDefaults()
+	design, ok := overlay.Find(cfg.Design)
+	if !ok {
+		return nil, fmt.Errorf("emu: design %q is not known (podwire designs lists them)", cfg.Design)
+	}
+	if err := cfg.check(design); err != nil {
+		return nil, err
+	}
+	cluster, err := kube.NewCluster(kube.Config{
+		PodCIDR: cfg.PodCIDR, ServiceCIDR: cfg.ServiceCIDR, Rand: rand.New(rand.NewPCG(cfg.Seed, 1)),
+	})
+	if err != nil {
+		return nil, err
+	}
+	l := &Lab{
+		cfg: cfg, design: design, cluster: cluster,
+		drv:      link.NewDriver(link.DriverConfig{Settle: cfg.Settle, Seed: cfg.Seed}),
+		cni:      design.New(overlay.Network{PodCIDR: cfg.PodCIDR}),
+		machines: make(map[string]*Machine),
+		addrs:    make(map[netip.Addr]*Machine),
+	}
+	if err := l.build(); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// check finds what cannot work before anything is built.
+func (c *Config) check(d overlay.Design) error {
+	u := c.Underlay
+	for name, p := range map[string]netip.Prefix{"pod CIDR": c.PodCIDR, "underlay subnet": u.Subnet} {
+		if !p.Addr().Is4() {
+			return fmt.Errorf("emu: %s %v: want an IPv4 prefix", name, p)
+		}
+	}
+	switch {
+	case c.Nodes < 0:
+		return fmt.Errorf("emu: %d nodes, want 0 or more", c.Nodes)
+	case u.MTU < 576+d.Overhead || u.MTU > 65535:
+		return fmt.Errorf("emu: underlay MTU %d, want %d to 65535 (%s takes %d bytes of it)", u.MTU, 576+d.Overhead, d.Name, d.Overhead)
+	case c.PodCIDR.Overlaps(c.ServiceCIDR):
+		return fmt.Errorf("emu: pod CIDR %v overlaps service CIDR %v", c.PodCIDR, c.ServiceCIDR)
+	case c.PodCIDR.Overlaps(u.Subnet):
+		return fmt.Errorf("emu: pod CIDR %v overlaps underlay subnet %v", c.PodCIDR, u.Subnet)
+	case c.ServiceCIDR.Overlaps(u.Subnet):
+		return fmt.Errorf("emu: service CIDR %v overlaps underlay subnet %v", c.ServiceCIDR, u.Subnet)
+	}
+	return u.Cable.Validate()
+}
+
+// build makes the underlay and the first nodes.
+func (l *Lab) build() error {
+	l.drv.Do(func() { l.underlay = l.drv.NewBridge("underlay") })
+	if !l.cfg.Underlay.NoGateway {
+		if err := l.addGateway(); err != nil {
+			return err
+		}
+	}
+	for range l.cfg.Nodes {
+		if _, err := l.AddNode(NodeConfig{}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Config returns the lab's configuration with its defaults filled in.
+func (l *Lab) Config() Config { return l.cfg }
+
+// Driver returns the driver that owns the lab's time and state.
+func (l *Lab) Driver() *link.Driver { return l.drv }
+
+// Now returns the time since the lab began; exact in virtual time.
+func (l *Lab) Now() time.Duration {
+	var now time.Duration
+	l.drv.Do(func() { now = l.drv.Now() })
+	return now
+}
+
+// Sleep blocks the caller for a time of the lab's clock.
+func (l *Lab) Sleep(d time.Duration) { l.drv.Sleep(d) }
+
+// Go runs f in a goroutine of its own, in a repeatable order with everything
+// else that happens at this instant.
+func (l *Lab) Go(f func()) { l.drv.Go(f) }
+
+// Close ends every socket, workload and goroutine of the lab. Captures that
+// are still open are closed first. It is safe to call twice.
+func (l *Lab) Close() error {
+	var first bool
+	l.drv.Do(func() { first, l.closed = !l.closed, true })
+	if !first {
+		return nil
+	}
+	var errs []error
+	for _, c := range slices.Clone(l.captures) {
+		errs = append(errs, c.Close())
+	}
+	for _, m := range l.allMachines() {
+		m.close()
+	}
+	l.drv.Close()
+	l.serving.Wait()
+	return errors.Join(errs...)
+}
+
+// errClosed is what a lab says after Close.
+var errClosed = errors.New("emu: lab is closed")
+
+// allMachines lists the machines in the order in which they were made.
+func (l *Lab) allMachines() []*Machine {
+	var list []*Machine
+	l.drv.Do(func() {
+		for _, n := range l.nodes {
+			list = append(list, &n.Machine)
+		}
+		for _, p := range l.pods {
+			list = append(list, &p.Machine)
+		}
+		for _, h := range l.hosts {
+			list = append(list, &h.Machine)
+		}
+	})
+	return list
+}
+
+// Nodes returns the nodes in the order in which they were added.
+func (l *Lab) Nodes() []*Node {
+	var list []*Node
+	l.drv.Do(func() { list = slices.Clone(l.nodes) })
+	return list
+}
+
+// Pods returns the pods in the order in which they were added.
+func (l *Lab) Pods() []*Pod {
+	var list []*Pod
+	l.drv.Do(func() { list = slices.Clone(l.pods) })
+	return list
+}
+
+// Hosts returns the machines outside the cluster, the gateway first.
+func (l *Lab) Hosts() []*Host {
+	var list []*Host
+	l.drv.Do(func() { list = slices.Clone(l.hosts) })
+	return list
+}
+
+// Node returns the node of that name, or nil.
+func (l *Lab) Node(name string) *Node {
+	i := slices.IndexFunc(l.Nodes(), func(n *Node) bool { return n.Name() == name })
+	if i < 0 {
+		return nil
+	}
+	return l.Nodes()[i]
+}
+
+// Pod returns the pod of that name, or nil. A name without a namespace is in
+// "default": "web" is "default/web".
+func (l *Lab) Pod(name string) *Pod {
+	full := podName(name)
+	for _, p := range l.Pods() {
+		if p.Name() == full {
+			return p
+		}
+	}
+	return nil
+}
+
+// Machine returns the machine of that name, or nil: "node1", "laptop",
+// "web" or "default/web".
+func (l *Lab) Machine(name string) *Machine {
+	var m *Machine
+	l.drv.Do(func() {
+		if m = l.machines[name]; m == nil {
+			m = l.machines[podName(name)]
+		}
+	})
+	return m
+}
+
+// podName adds the default namespace to a bare name.
+func podName(name string) string {
+	if path.Dir(name) == "." {
+		return path.Join(metav1.NamespaceDefault, name)
+	}
+	return name
+}
+
+// AddService adds a Service. Cluster IP and node ports are allocated as the
+// API server does; the result is what was stored. Rules are in place before
+// the next packet.
+func (l *Lab) AddService(s *corev1.Service) (*corev1.Service, error) {
+	var stored *corev1.Service
+	err := l.change(func() error {
+		if err := l.cluster.AddService(s); err != nil {
+			return err
+		}
+		stored = l.cluster.Service(s.Namespace, s.Name).DeepCopy()
+		return nil
+	})
+	return stored, err
+}
+
+// RemoveService removes a Service and its rules.
+func (l *Lab) RemoveService(namespace, name string) error {
+	return l.change(func() error { return l.cluster.RemoveService(namespace, name) })
+}
+
+// SetEndpointSlice adds or replaces endpoints by hand, for a Service without a
+// selector.
+func (l *Lab) SetEndpointSlice(s *discoveryv1.EndpointSlice) error {
+	return l.change(func() error { return l.cluster.SetEndpointSlice(s) })
+}
+
+// Service returns the stored Service, or nil.
+func (l *Lab) Service(namespace, name string) *corev1.Service {
+	var s *corev1.Service
+	l.drv.Do(func() {
+		if s = l.cluster.Service(namespace, name); s != nil {
+			s = s.DeepCopy()
+		}
+	})
+	return s
+}
+
+// Services returns all Services by namespace and name.
+func (l *Lab) Services() []*corev1.Service {
+	var out []*corev1.Service
+	l.drv.Do(func() {
+		for _, s := range l.cluster.Services() {
+			out = append(out, s.DeepCopy())
+		}
+	})
+	return out
+}
+
+// change runs f on the object store and, if it succeeds, has every kube-proxy
+// look again.
+func (l *Lab) change(f func() error) (err error) {
+	l.drv.Do(func() {
+		if l.closed {
+			err = errClosed
+			return
+		}
+		if err = f(); err == nil {
+			l.objectsChanged()
+		}
+	})
+	return err
+}

@@ -1,0 +1,317 @@
+package emu
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/podwire/podwire/link"
+	"github.com/podwire/podwire/stack"
+)
+
+// A Machine is anything with sockets: a node, a pod, a machine outside. Its
+// methods take names where package net does: of Services, pods, nodes and
+// machines, as the cluster's DNS and the lab know them.
+type Machine struct {
+	lab    *Lab
+	name   string
+	stack  *stack.Host
+	addr   netip.Addr
+	cable  *link.Wire // to the underlay; nil for a pod
+	client sync.Once
+	http   *http.Client
+}
+
+// Name returns the machine's name; a pod's begins with its namespace.
+func (m *Machine) Name() string { return m.name }
+
+// Addr returns the machine's own address: a node's on the underlay, a pod's IP.
+func (m *Machine) Addr() netip.Addr { return m.addr }
+
+// Stack returns the machine's network namespace, for looking at its tables.
+// They are guarded by the driver's lock: use them inside Lab.Driver().Do.
+func (m *Machine) Stack() *stack.Host { return m.stack }
+
+// Cable returns the cable to the underlay's switch, nil for a pod. A is the
+// machine's end. It is guarded by the driver's lock.
+func (m *Machine) Cable() *link.Wire { return m.cable }
+
+// Dial connects like net.Dial. Network is tcp, tcp4, udp or udp4.
+func (m *Machine) Dial(network, address string) (net.Conn, error) {
+	return m.DialContext(context.Background(), network, address)
+}
+
+// DialContext connects like net.Dialer.DialContext.
+func (m *Machine) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, &net.OpError{Op: "dial", Net: network, Err: err}
+	}
+	if host != "" {
+		a, err := m.lab.Resolve(host)
+		if err != nil {
+			return nil, &net.OpError{Op: "dial", Net: network, Err: err}
+		}
+		address = net.JoinHostPort(a.String(), port)
+	}
+	m.lab.syncRules()
+	return m.stack.DialContext(ctx, network, address)
+}
+
+// Listen listens like net.Listen. Network is tcp or tcp4; the host part is one
+// of the machine's addresses, or empty for all.
+func (m *Machine) Listen(network, address string) (net.Listener, error) {
+	return m.stack.Listen(network, address)
+}
+
+// ListenPacket opens a UDP socket like net.ListenPacket.
+func (m *Machine) ListenPacket(network, address string) (net.PacketConn, error) {
+	m.lab.syncRules()
+	return m.stack.ListenPacket(network, address)
+}
+
+// HTTPClient returns the machine's HTTP client: connections and names are the
+// lab's. It keeps connections open between requests, as http.DefaultClient does.
+func (m *Machine) HTTPClient() *http.Client {
+	m.client.Do(func() {
+		m.http = &http.Client{Transport: &http.Transport{DialContext: m.DialContext}}
+	})
+	return m.http
+}
+
+// close ends the machine's sockets.
+func (m *Machine) close() {
+	m.HTTPClient().CloseIdleConnections()
+	m.stack.Close()
+}
+
+// Ping sends one echo request of 56 bytes and waits for the answer, at most
+// for the timeout. The reply may be an ICMP error: see stack.PingReply.Err.
+func (m *Machine) Ping(to string, timeout time.Duration) (stack.PingReply, error) {
+	return m.PingWith(to, stack.PingConfig{}, timeout)
+}
+
+// PingWith is Ping with settings.
+func (m *Machine) PingWith(to string, cfg stack.PingConfig, timeout time.Duration) (stack.PingReply, error) {
+	a, err := m.lab.Resolve(to)
+	if err != nil {
+		return stack.PingReply{}, &net.OpError{Op: "ping", Net: "ip", Err: err}
+	}
+	m.lab.syncRules()
+	c, err := m.stack.OpenPing(cfg)
+	if err != nil {
+		return stack.PingReply{}, err
+	}
+	defer c.Close()
+	return c.Ping(a, 1, timeout)
+}
+
+// A Hop is one line of a traceroute: who answered, the zero value for nobody.
+type Hop struct {
+	Addr netip.Addr
+	RTT  time.Duration
+}
+
+// Traceroute sends echo requests with growing TTL until the destination
+// answers, at most maxHops, waiting for each as long as the timeout says. It is
+// `traceroute -I -q 1`.
+func (m *Machine) Traceroute(to string, maxHops int, timeout time.Duration) ([]Hop, error) {
+	a, err := m.lab.Resolve(to)
+	if err != nil {
+		return nil, err
+	}
+	m.lab.syncRules()
+	var hops []Hop
+	for ttl := 1; ttl <= maxHops; ttl++ {
+		r, err := m.probe(a, byte(ttl), timeout)
+		if err != nil && !isTimeout(err) {
+			return hops, err
+		}
+		hops = append(hops, Hop{Addr: r.From, RTT: r.RTT})
+		if err == nil && r.Type != 11 {
+			return hops, nil
+		}
+	}
+	return hops, nil
+}
+
+func (m *Machine) probe(to netip.Addr, ttl byte, timeout time.Duration) (stack.PingReply, error) {
+	c, err := m.stack.OpenPing(stack.PingConfig{TTL: ttl})
+	if err != nil {
+		return stack.PingReply{}, err
+	}
+	defer c.Close()
+	return c.Ping(to, uint16(ttl), timeout)
+}
+
+// isTimeout reports whether err says that time ran out.
+func isTimeout(err error) bool {
+	var t interface{ Timeout() bool }
+	return errors.As(err, &t) && t.Timeout()
+}
+
+// Resolve finds the address of a name: an IP address, a Service ("web",
+// "web.prod", "web.prod.svc.cluster.local"), a pod ("web-0", "prod/web-0"), a
+// node or a machine outside, in this order.
+func (l *Lab) Resolve(name string) (netip.Addr, error) {
+	if a, err := netip.ParseAddr(name); err == nil {
+		return a, nil
+	}
+	var a netip.Addr
+	l.drv.Do(func() {
+		if a = l.serviceAddr(name); a.IsValid() {
+			return
+		}
+		m := l.machines[name]
+		if m == nil {
+			m = l.machines[podName(name)]
+		}
+		if m != nil {
+			a = m.addr
+		}
+	})
+	if !a.IsValid() {
+		return a, &net.DNSError{Err: "no Service, pod, node or machine of that name", Name: name, IsNotFound: true}
+	}
+	return a, nil
+}
+
+// serviceAddr returns the cluster IP of a Service. The caller holds the lock.
+func (l *Lab) serviceAddr(name string) netip.Addr {
+	name = strings.TrimSuffix(strings.TrimSuffix(name, "."), ".svc.cluster.local")
+	name = strings.TrimSuffix(name, ".svc")
+	service, namespace, _ := strings.Cut(name, ".")
+	if namespace == "" {
+		if ns, n, ok := strings.Cut(service, "/"); ok {
+			namespace, service = ns, n
+		}
+	}
+	s := l.cluster.Service(namespace, service)
+	if s == nil {
+		return netip.Addr{}
+	}
+	a, _ := netip.ParseAddr(s.Spec.ClusterIP) // "None" for a headless one
+	return a
+}
+
+// Host is a machine on the underlay that is not part of the cluster.
+type Host struct {
+	Machine
+}
+
+// HostConfig describes a machine outside the cluster.
+type HostConfig struct {
+	Name  string           // unique in the lab
+	Addr  netip.Addr       // on the underlay; if zero, a free one from the upper end
+	Cable *link.WireConfig // nil for the underlay's own kind
+}
+
+// AddHost adds a machine outside the cluster.
+func (l *Lab) AddHost(cfg HostConfig) (*Host, error) {
+	h := &Host{}
+	var err error
+	l.drv.Do(func() {
+		if !cfg.Addr.IsValid() {
+			cfg.Addr = l.freeAddr()
+		}
+		if err = l.attach(&h.Machine, cfg.Name, cfg.Addr, cfg.Cable, stack.Config{}); err == nil {
+			err = l.defaultRoute(&h.Machine)
+			l.hosts = append(l.hosts, h)
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	return h, nil
+}
+
+// freeAddr picks an underlay address that nobody has, from the top down.
+func (l *Lab) freeAddr() netip.Addr {
+	subnet := l.cfg.Underlay.Subnet
+	a := lastAddr(subnet).Prev()
+	for subnet.Contains(a) && l.addrs[a] != nil {
+		a = a.Prev()
+	}
+	return a
+}
+
+// attach makes a machine with a cable to the underlay. The caller holds the
+// lock.
+func (l *Lab) attach(m *Machine, name string, addr netip.Addr, cable *link.WireConfig, cfg stack.Config) error {
+	subnet := l.cfg.Underlay.Subnet
+	switch {
+	case l.closed:
+		return errClosed
+	case name == "" || strings.Contains(name, "/"):
+		return fmt.Errorf("emu: machine name %q, want one or more characters and no slash", name)
+	case l.machines[name] != nil:
+		return fmt.Errorf("emu: there is already a machine %q", name)
+	case !subnet.Contains(addr) || addr == subnet.Addr() || addr == lastAddr(subnet):
+		return fmt.Errorf("emu: %s: address %v is not a host address of the underlay %v", name, addr, subnet)
+	case l.addrs[addr] != nil:
+		return fmt.Errorf("emu: %s: address %v is already that of %s", name, addr, l.addrs[addr].name)
+	}
+	wire := l.cfg.Underlay.Cable
+	if cable != nil {
+		wire = *cable
+	}
+	if err := wire.Validate(); err != nil {
+		return fmt.Errorf("emu: %s: %w", name, err)
+	}
+	cfg.Name = name
+	s := stack.NewHost(l.drv, cfg)
+	w := l.drv.NewWire(name, wire)
+	l.underlay.AddPort(name, w.B)
+	eth0, err := s.AddEthernet("eth0", link.LocalMAC(s.Rand("eth0").Uint64()), l.cfg.Underlay.MTU, w.A)
+	if err != nil {
+		return err
+	}
+	if err := eth0.AddAddr(netip.PrefixFrom(addr, subnet.Bits())); err != nil {
+		return err
+	}
+	*m = Machine{lab: l, name: name, stack: s, addr: addr, cable: w}
+	l.machines[name], l.addrs[addr] = m, m
+	l.newPoints(s)
+	return nil
+}
+
+// addGateway adds the underlay's router. It leads nowhere: what the cluster
+// sends to the world ends there.
+func (l *Lab) addGateway() error {
+	var err error
+	g := &Host{}
+	l.drv.Do(func() {
+		l.gateway = l.cfg.Underlay.Subnet.Addr().Next()
+		if err = l.attach(&g.Machine, "gateway", l.gateway, nil, stack.Config{Forward: true}); err != nil {
+			return
+		}
+		l.hosts = append(l.hosts, g)
+		err = g.stack.AddRoute(stack.Route{Dst: everywhere, Type: stack.Blackhole})
+	})
+	return err
+}
+
+var everywhere = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+
+// defaultRoute points a machine at the gateway, if there is one.
+func (l *Lab) defaultRoute(m *Machine) error {
+	if !l.gateway.IsValid() {
+		return nil
+	}
+	return m.stack.AddRoute(stack.Route{Dst: everywhere, Via: l.gateway, Dev: m.stack.Device("eth0")})
+}
+
+// lastAddr returns the highest address of an IPv4 prefix.
+func lastAddr(p netip.Prefix) netip.Addr {
+	b := p.Masked().Addr().As4()
+	for i := p.Bits(); i < 32; i++ {
+		b[i/8] |= 0x80 >> (i % 8)
+	}
+	return netip.AddrFrom4(b)
+}

@@ -1,0 +1,176 @@
+package emu
+
+import (
+	"fmt"
+	"net/netip"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/podwire/podwire/kube"
+	"github.com/podwire/podwire/link"
+	"github.com/podwire/podwire/overlay"
+	"github.com/podwire/podwire/stack"
+	"github.com/podwire/podwire/stack/conntrack"
+	"github.com/podwire/podwire/stack/netfilter"
+)
+
+// A Node is a machine of the cluster: it forwards, runs kube-proxy, and holds
+// pods.
+type Node struct {
+	Machine
+	overlay overlay.Node
+	proxy   *kube.Proxy
+	index   int
+}
+
+// NodeConfig describes a node. The zero value is the next node of the lab.
+type NodeConfig struct {
+	Name    string           // if empty, "node" and its number
+	Addr    netip.Addr       // on the underlay; if zero, .10 plus its number
+	PodCIDR netip.Prefix     // if zero, the /24 of its number in the cluster CIDR
+	Cable   *link.WireConfig // nil for the underlay's own kind
+}
+
+// PodCIDR returns the node's part of the cluster CIDR.
+func (n *Node) PodCIDR() netip.Prefix { return n.overlay.PodCIDR }
+
+// AddNode adds a node and lets the design set it up.
+func (l *Lab) AddNode(cfg NodeConfig) (*Node, error) {
+	n := &Node{}
+	var err error
+	l.drv.Do(func() { err = l.addNode(n, cfg) })
+	if err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+func (l *Lab) addNode(n *Node, cfg NodeConfig) error {
+	n.index = len(l.nodes) + 1
+	if err := l.nodeDefaults(n, &cfg); err != nil {
+		return err
+	}
+	timeouts := conntrack.Timeouts{TCPEstablished: kubeEstablished, TCPCloseWait: kubeCloseWait}
+	err := l.attach(&n.Machine, cfg.Name, cfg.Addr, cfg.Cable, stack.Config{
+		Forward: true, BridgeNetfilter: true, RouteLocalnet: true,
+		Conntrack: conntrack.Config{Timeouts: timeouts},
+	})
+	if err != nil {
+		return err
+	}
+	if err := l.defaultRoute(&n.Machine); err != nil {
+		return err
+	}
+	n.overlay = overlay.Node{Name: cfg.Name, Host: n.stack, Uplink: n.stack.Device("eth0"), Addr: cfg.Addr, PodCIDR: cfg.PodCIDR}
+	if err := l.startProxy(n); err != nil {
+		return err
+	}
+	if err := l.cni.AddNode(&n.overlay); err != nil {
+		return err
+	}
+	l.nodes = append(l.nodes, n)
+	l.newPoints(n.stack)
+	return l.cluster.AddNode(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: cfg.Name}})
+}
+
+// nodeDefaults fills in what cfg leaves open and refuses what clashes.
+func (l *Lab) nodeDefaults(n *Node, cfg *NodeConfig) error {
+	if cfg.Name == "" {
+		cfg.Name = fmt.Sprintf("node%d", n.index)
+	}
+	if !cfg.Addr.IsValid() {
+		cfg.Addr = addTo(l.cfg.Underlay.Subnet.Addr(), uint32(10+n.index))
+	}
+	if !cfg.PodCIDR.IsValid() {
+		cfg.PodCIDR = netip.PrefixFrom(addTo(l.cfg.PodCIDR.Addr(), uint32(n.index)<<8), 24)
+	}
+	cfg.PodCIDR = cfg.PodCIDR.Masked()
+	if !cfg.PodCIDR.Addr().Is4() || cfg.PodCIDR.Bits() > 30 {
+		return fmt.Errorf("emu: %s: podCIDR %v: want an IPv4 prefix of at most 30 bits", cfg.Name, cfg.PodCIDR)
+	}
+	if p := l.cfg.PodCIDR; cfg.PodCIDR.Bits() < p.Bits() || !p.Contains(cfg.PodCIDR.Addr()) {
+		return fmt.Errorf("emu: %s: podCIDR %v is not within the cluster CIDR %v", cfg.Name, cfg.PodCIDR, p)
+	}
+	for _, o := range l.nodes {
+		if o.PodCIDR().Overlaps(cfg.PodCIDR) {
+			return fmt.Errorf("emu: %s: podCIDR %v overlaps %v of %s", cfg.Name, cfg.PodCIDR, o.PodCIDR(), o.name)
+		}
+	}
+	return nil
+}
+
+// addTo returns the IPv4 address n after a.
+func addTo(a netip.Addr, n uint32) netip.Addr {
+	b := a.As4()
+	v := uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
+	v += n
+	return netip.AddrFrom4([4]byte{byte(v >> 24), byte(v >> 16), byte(v >> 8), byte(v)})
+}
+
+// Timeouts that kube-proxy sets on its node (--conntrack-tcp-timeout-established,
+// --conntrack-tcp-timeout-close-wait).
+const (
+	kubeEstablished = 24 * 60 * 60 * 1e9
+	kubeCloseWait   = 60 * 60 * 1e9
+)
+
+// startProxy starts kube-proxy on a node.
+func (l *Lab) startProxy(n *Node) error {
+	proxy, err := kube.NewProxy(kube.ProxyConfig{NodeName: n.name, NodeIP: n.addr, ClusterCIDR: l.cfg.PodCIDR})
+	if err != nil {
+		return err
+	}
+	n.proxy = proxy
+	if err := n.load(proxy.Sync(l.cluster)); err != nil {
+		return err
+	}
+	return n.load(kube.Jumps())
+}
+
+// load is iptables-restore --noflush.
+func (n *Node) load(text string) error {
+	if err := n.stack.Netfilter().Restore(text, netfilter.RestoreOptions{NoFlush: true}); err != nil {
+		return fmt.Errorf("emu: %s: %w", n.name, err)
+	}
+	n.stack.RulesChanged()
+	return nil
+}
+
+// objectsChanged notes that Services or endpoints have changed. Rules follow
+// before the next packet: a burst of changes costs one sync. The caller holds
+// the lock.
+func (l *Lab) objectsChanged() {
+	if !l.stale {
+		l.stale = true
+		l.drv.Soon(l.syncLocked)
+	}
+}
+
+// syncRules brings the rules up to date before a machine acts.
+func (l *Lab) syncRules() { l.drv.Do(l.syncLocked) }
+
+func (l *Lab) syncLocked() {
+	if !l.stale || l.closed {
+		return
+	}
+	l.stale = false
+	for _, n := range l.nodes {
+		if err := n.load(n.proxy.Sync(l.cluster)); err != nil {
+			panic(err) // podwire wrote these rules
+		}
+	}
+	l.dropStaleUDP()
+}
+
+// dropStaleUDP is kube-proxy's clean-up after endpoints have changed: UDP
+// flows to a backend that is gone would otherwise stick to it.
+func (l *Lab) dropStaleUDP() {
+	fronts := l.cluster.UDPFrontends()
+	for _, n := range l.nodes {
+		n.stack.Conntrack().Delete(l.drv.Now(), func(e *conntrack.Entry) bool {
+			o, r := e.Tuple(conntrack.Original), e.Tuple(conntrack.Reply)
+			return o.Proto == 17 && kube.StaleUDP(fronts, netip.AddrPortFrom(o.Dst, o.DstPort), r.Src)
+		})
+	}
+}

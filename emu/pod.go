@@ -1,0 +1,137 @@
+package emu
+
+import (
+	"fmt"
+	"path"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/podwire/podwire/overlay"
+	"github.com/podwire/podwire/stack"
+)
+
+// A Pod is a pod on a node. Its containers share one network namespace: its
+// addresses, ports and 127.0.0.1.
+type Pod struct {
+	Machine
+	node *Node
+	net  overlay.PodNet
+	spec *corev1.Pod
+}
+
+// PodConfig describes a pod in short; AddPodObject takes the whole object.
+type PodConfig struct {
+	Name      string
+	Namespace string            // if empty, "default"
+	Node      string            // if empty, the node with the fewest pods
+	Labels    map[string]string // for Services to select
+	Ports     []corev1.ContainerPort
+}
+
+// AddPod adds a pod with one container. A port that is listed is answered by a
+// built-in workload, see [Lab.AddPodObject]; other ports are the caller's.
+func (l *Lab) AddPod(cfg PodConfig) (*Pod, error) {
+	return l.AddPodObject(&corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: cfg.Name, Namespace: cfg.Namespace, Labels: cfg.Labels},
+		Spec: corev1.PodSpec{
+			NodeName:   cfg.Node,
+			Containers: []corev1.Container{{Name: "main", Image: "podwire", Ports: cfg.Ports}},
+		},
+	})
+}
+
+// AddPodObject adds a pod from its Kubernetes object. Pods need no images:
+// each containerPort of each container is answered, TCP by an HTTP server, UDP
+// by an echo.
+func (l *Lab) AddPodObject(spec *corev1.Pod) (*Pod, error) {
+	p := &Pod{spec: spec.DeepCopy()}
+	err := l.change(func() error { return l.addPod(p) })
+	if err != nil {
+		return nil, err
+	}
+	l.drv.Sleep(0) // its gratuitous ARP has gone out
+	return p, p.startWorkloads()
+}
+
+// addPod does what scheduler, kubelet and CNI do. The caller holds the lock.
+func (l *Lab) addPod(p *Pod) error {
+	s := p.spec
+	if s.Namespace == "" {
+		s.Namespace = metav1.NamespaceDefault
+	}
+	name := path.Join(s.Namespace, s.Name)
+	if l.machines[name] != nil {
+		return fmt.Errorf("emu: there is already a pod %q", name)
+	}
+	node, err := l.schedule(s.Spec.NodeName)
+	if err != nil {
+		return fmt.Errorf("emu: pod %s: %w", name, err)
+	}
+	s.Spec.NodeName = node.name
+	if err := l.cluster.AddPod(s); err != nil {
+		return err
+	}
+	p.node = node
+	p.Machine = Machine{lab: l, name: name, stack: stack.NewHost(l.drv, stack.Config{Name: name})}
+	if p.net, err = l.cni.AddPod(&node.overlay, p.stack); err != nil {
+		l.cluster.RemovePod(s.Namespace, s.Name)
+		return err
+	}
+	p.addr = p.net.Addr
+	l.machines[name], l.addrs[p.addr] = &p.Machine, &p.Machine
+	l.pods = append(l.pods, p)
+	l.newPoints(p.stack)
+	l.newPoints(node.stack)
+	s.Status.PodIP, s.Status.HostIP, s.Status.Phase = p.addr.String(), node.addr.String(), corev1.PodRunning
+	s.Status.PodIPs = []corev1.PodIP{{IP: s.Status.PodIP}}
+	return l.cluster.UpdatePod(s)
+}
+
+// schedule finds the node of that name, or the one with the fewest pods.
+func (l *Lab) schedule(name string) (*Node, error) {
+	if name != "" {
+		for _, n := range l.nodes {
+			if n.name == name {
+				return n, nil
+			}
+		}
+		return nil, fmt.Errorf("node %q does not exist", name)
+	}
+	if len(l.nodes) == 0 {
+		return nil, fmt.Errorf("there is no node to run it on")
+	}
+	count := make(map[*Node]int)
+	for _, p := range l.pods {
+		count[p.node]++
+	}
+	return slices.MinFunc(l.nodes, func(a, b *Node) int { return count[a] - count[b] }), nil
+}
+
+// Node returns the node that the pod runs on.
+func (p *Pod) Node() *Node { return p.node }
+
+// Spec returns the pod's object with its status.
+func (p *Pod) Spec() *corev1.Pod { return p.spec.DeepCopy() }
+
+// Peer returns the name of the node's end of the pod's veth pair.
+func (p *Pod) Peer() string { return p.net.Peer.Name }
+
+// RemovePod ends a pod: its sockets, its veth pair, its address and endpoints.
+func (l *Lab) RemovePod(p *Pod) error {
+	p.close()
+	return l.change(func() error {
+		i := slices.Index(l.pods, p)
+		if i < 0 {
+			return fmt.Errorf("emu: pod %s was removed before", p.name)
+		}
+		l.pods = slices.Delete(l.pods, i, i+1)
+		delete(l.machines, p.name)
+		delete(l.addrs, p.addr)
+		if err := l.cni.RemovePod(&p.node.overlay, p.stack); err != nil {
+			return err
+		}
+		return l.cluster.RemovePod(p.spec.Namespace, p.spec.Name)
+	})
+}

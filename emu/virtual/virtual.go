@@ -1,0 +1,92 @@
+// Package virtual runs labs in virtual time outside of tests.
+//
+//	err := virtual.Run(func(settle func()) error {
+//		lab, err := emu.New(emu.Config{Nodes: 2, Settle: settle})
+//		...
+//	})
+//
+// Inside Run, time stands still while anything runs and jumps to the next event
+// when nothing does. It rests on testing/synctest, which wants a *testing.T; an
+// empty one does, and a test of this package guards that.
+package virtual
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// StallAfter is how long a bubble may stand still, in real time, before Run
+// reports it.
+const StallAfter = 20 * time.Second
+
+// Run calls f in a bubble of virtual time and returns its error. Every
+// goroutine that f starts must end before Run can return. A panic in f becomes
+// an error with its stack. If the bubble makes no progress for StallAfter,
+// because a goroutine in it waits for something that is not part of it, the
+// goroutines are written to standard error, once.
+func Run(f func(settle func()) error) (err error) {
+	var beats atomic.Uint64
+	stop := Watch(os.Stderr, StallAfter, beats.Load)
+	defer stop()
+	settle := func() {
+		synctest.Wait()
+		beats.Add(1)
+	}
+	synctest.Test(&testing.T{}, func(*testing.T) {
+		defer func() {
+			if p := recover(); p != nil {
+				err = fmt.Errorf("virtual: panic: %v\n%s", p, debug.Stack())
+			}
+		}()
+		err = f(settle)
+	})
+	return err
+}
+
+// Watch looks at a counter from outside the bubble and writes a report to w if
+// it has not changed for a while of real time. The caller is outside too, and
+// calls stop when the bubble is done.
+func Watch(w io.Writer, after time.Duration, beats func() uint64) (stop func()) {
+	done := make(chan struct{})
+	go func() {
+		last, since := beats(), time.Now()
+		tick := time.NewTicker(after / 10)
+		defer tick.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+			}
+			if now := beats(); now != last {
+				last, since = now, time.Now()
+			} else if time.Since(since) >= after {
+				report(w, after)
+				return
+			}
+		}
+	}()
+	return func() { close(done) }
+}
+
+// report names the goroutines that are in a bubble and could run, or wait for
+// something outside of it: those hold up time.
+func report(w io.Writer, after time.Duration) {
+	buf := make([]byte, 4<<20)
+	buf = buf[:runtime.Stack(buf, true)]
+	fmt.Fprintf(w, "podwire: virtual time has stood still for %v. Goroutines of the bubble that are not waiting for it:\n", after)
+	for _, g := range strings.Split(string(buf), "\n\n") {
+		head, _, _ := strings.Cut(g, "\n")
+		if strings.Contains(head, "synctest bubble") && !strings.Contains(head, "(durable)") {
+			fmt.Fprintf(w, "\n%s\n", g)
+		}
+	}
+}

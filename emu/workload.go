@@ -1,0 +1,88 @@
+package emu
+
+import (
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// startWorkloads answers every declared port of the pod.
+func (p *Pod) startWorkloads() error {
+	seen := make(map[string]bool)
+	for _, c := range p.spec.Spec.Containers {
+		for _, port := range c.Ports {
+			key := fmt.Sprintf("%d/%s", port.ContainerPort, port.Protocol)
+			if seen[key] {
+				return fmt.Errorf("emu: pod %s: container %s: port %s is already taken in this pod", p.name, c.Name, key)
+			}
+			seen[key] = true
+			if err := p.serve(c.Name, port); err != nil {
+				return fmt.Errorf("emu: pod %s: container %s: %w", p.name, c.Name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// serve starts the workload of one port.
+func (p *Pod) serve(container string, port corev1.ContainerPort) error {
+	address := fmt.Sprintf(":%d", port.ContainerPort)
+	switch port.Protocol {
+	case corev1.ProtocolTCP, "":
+		ln, err := p.Listen("tcp", address)
+		if err != nil {
+			return err
+		}
+		p.lab.serving.Go(func() { p.httpServer(container).Serve(ln) })
+	case corev1.ProtocolUDP:
+		pc, err := p.ListenPacket("udp", address)
+		if err != nil {
+			return err
+		}
+		p.lab.serving.Go(func() { echoUDP(pc) })
+	default:
+		return fmt.Errorf("protocol %s is not emulated", port.Protocol)
+	}
+	return nil
+}
+
+// httpServer answers in the manner of Kubernetes' own test image agnhost
+// netexec: / and /hostname name the pod, /clientip tells who is asking, /echo
+// returns what is sent, /container names the container.
+func (p *Pod) httpServer(container string) *http.Server {
+	mux := http.NewServeMux()
+	text := func(format string, args ...any) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintf(w, format, args...) }
+	}
+	mux.HandleFunc("/", text("%s\n", p.spec.Name))
+	mux.HandleFunc("/hostname", text("%s", p.spec.Name))
+	mux.HandleFunc("/container", text("%s", container))
+	mux.HandleFunc("/healthz", text("ok"))
+	mux.HandleFunc("/clientip", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.RemoteAddr) })
+	mux.HandleFunc("/echo", func(w http.ResponseWriter, r *http.Request) {
+		if msg := r.URL.Query().Get("msg"); msg != "" {
+			io.WriteString(w, msg)
+			return
+		}
+		io.Copy(w, r.Body)
+	})
+	return &http.Server{Handler: mux, ErrorLog: log.New(io.Discard, "", 0)}
+}
+
+// echoUDP sends every datagram back until the socket is closed.
+func echoUDP(pc net.PacketConn) {
+	buf := make([]byte, 65535)
+	for {
+		n, from, err := pc.ReadFrom(buf)
+		if err != nil {
+			return
+		}
+		if _, err := pc.WriteTo(buf[:n], from); err != nil {
+			continue // the asker is gone or unreachable; the next one may not be
+		}
+	}
+}

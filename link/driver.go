@@ -1,0 +1,236 @@
+package link
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// DriverConfig tells a driver what kind of time it lives in. The zero value is
+// real time.
+type DriverConfig struct {
+	// Settle, when set, makes time virtual: the driver runs in a bubble of
+	// testing/synctest, Settle returns once every other goroutine of the bubble
+	// is blocked (synctest.Wait), and the clock jumps from event to event.
+	Settle func()
+
+	// Seed is where every random choice of the driver's wires begins.
+	Seed uint64
+}
+
+// A Driver owns the time of one emulated network and everything that happens
+// in it: one event at a time, from one heap. Create it with [NewDriver], inside
+// the bubble if time is virtual, and end it with [Driver.Close].
+type Driver struct {
+	mu       sync.Mutex // held while anything of the network is touched
+	settle   func()
+	seed     uint64
+	epoch    time.Time
+	now      time.Duration
+	heap     eventHeap
+	soon     fifo[soonItem] // zero-delay work, in order
+	idle     []func()       // run once soon is empty
+	wakes    fifo[*Waiter]  // goroutines to let go, one by one
+	sources  uint32
+	ids      uint64
+	watching int
+	kick     chan struct{} // buffered; tells a sleeping driver to look again
+	done     chan struct{} // closed when the loop has ended
+	closed   bool
+	parked   bool          // the loop is (about to be) waiting for time or a kick
+	until    time.Duration // what a parked loop waits for
+
+	beat atomic.Uint64 // counts steps; a watchdog outside the bubble reads it
+
+	small, large frameList
+	observation  Observation // scratch for Point.tell
+}
+
+// soonItem is a frame that arrives without delay, or work to be done at once.
+type soonItem struct {
+	to    *Port
+	frame *Frame
+	fn    func()
+}
+
+// NewDriver starts a driver. Its clock begins at zero.
+func NewDriver(cfg DriverConfig) *Driver {
+	d := &Driver{
+		settle: cfg.Settle,
+		seed:   cfg.Seed,
+		epoch:  time.Now(),
+		kick:   make(chan struct{}, 1),
+		done:   make(chan struct{}),
+		small:  frameList{size: smallBuffer},
+		large:  frameList{size: largeBuffer},
+	}
+	go d.loop()
+	return d
+}
+
+// Virtual reports whether the driver lives in virtual time.
+func (d *Driver) Virtual() bool { return d.settle != nil }
+
+// Seed returns the seed of the driver's configuration.
+func (d *Driver) Seed() uint64 { return d.seed }
+
+// Epoch is the wall-clock time at which the driver's clock was zero. In a
+// bubble that is the bubble's own calendar.
+func (d *Driver) Epoch() time.Time { return d.epoch }
+
+// Now returns the time since the driver started: exact in virtual time. The
+// caller holds the driver's lock.
+func (d *Driver) Now() time.Duration { return d.now }
+
+// Beat returns a number that grows while the driver makes progress. It may be
+// called from anywhere, also from outside the bubble.
+func (d *Driver) Beat() uint64 { return d.beat.Load() }
+
+// Do runs f with the driver's lock held and then lets the driver look at what
+// f has set in motion. It must not be called from within itself or an event.
+// After Close, f still runs, but nothing that it schedules will.
+func (d *Driver) Do(f func()) {
+	d.mu.Lock()
+	defer d.unlockAndKick()
+	d.readClock()
+	f()
+}
+
+func (d *Driver) unlockAndKick() {
+	parked := d.parked && (d.soon.len() > 0 || len(d.idle) > 0 || d.wakes.len() > 0 || d.heap.due(d.until-1))
+	d.mu.Unlock()
+	if parked {
+		select {
+		case d.kick <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// readClock moves now forward to the clock of the bubble or of the machine.
+func (d *Driver) readClock() {
+	if t := time.Since(d.epoch); t > d.now {
+		d.now = t
+	}
+}
+
+// Close ends the driver. Events that are still waiting never happen, and
+// goroutines that wait in [Waiter.Wait] are let go. It is safe to call twice,
+// and returns when the driver's goroutine has ended.
+func (d *Driver) Close() {
+	d.mu.Lock()
+	d.closed = true
+	d.mu.Unlock()
+	select {
+	case d.kick <- struct{}{}:
+	default:
+	}
+	<-d.done
+}
+
+// Closed reports whether Close was called. The caller holds the lock.
+func (d *Driver) Closed() bool { return d.closed }
+
+// forever is the time of an event that never comes.
+const forever = time.Duration(1<<63 - 1)
+
+// loop is the driver's goroutine.
+func (d *Driver) loop() {
+	defer close(d.done)
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		if d.settle != nil {
+			d.settle()
+		}
+		d.beat.Add(1)
+		d.mu.Lock()
+		d.parked = false
+		d.readClock()
+		more := d.run()
+		next, now := d.heap.next(), d.now
+		if d.closed {
+			d.releaseWaiters()
+			d.mu.Unlock()
+			return
+		}
+		d.parked, d.until = !more, next
+		d.mu.Unlock()
+		if more {
+			continue
+		}
+		if next == forever {
+			<-d.kick
+			continue
+		}
+		timer.Reset(next - now)
+		select {
+		case <-timer.C:
+		case <-d.kick:
+		}
+	}
+}
+
+// yieldEvery bounds how many events run before waiting goroutines get the lock.
+const yieldEvery = 512
+
+// run does what is due now and reports whether there is more to do at once: a
+// goroutine was let go and must be waited for, or the quota is used up.
+func (d *Driver) run() (more bool) {
+	for n := 0; !d.closed; n++ {
+		switch {
+		case d.soon.len() > 0:
+			item := d.soon.pop()
+			if item.to != nil {
+				item.to.deliver(item.frame)
+			} else {
+				item.fn()
+			}
+		case len(d.idle) > 0:
+			d.runIdle()
+		case d.wakes.len() > 0:
+			d.wakes.pop().release()
+			if d.settle != nil {
+				return true
+			}
+		case d.heap.due(d.now):
+			d.heap.pop().fire(d)
+		default:
+			return false
+		}
+		if n >= yieldEvery && d.settle == nil {
+			return true
+		}
+	}
+	return false
+}
+
+func (d *Driver) runIdle() {
+	for i := 0; i < len(d.idle); i++ { // work may add more
+		f := d.idle[i]
+		d.idle[i] = nil
+		f()
+	}
+	d.idle = d.idle[:0]
+}
+
+// Soon runs f after the event that is running now, before time moves on, in
+// the order of the calls.
+func (d *Driver) Soon(f func()) { d.soon.push(soonItem{fn: f}) }
+
+// WhenIdle runs f once all zero-delay work is done, still at this instant and
+// before any goroutine is let go. It lets a host handle a burst at once.
+func (d *Driver) WhenIdle(f func()) { d.idle = append(d.idle, f) }
+
+// NewID returns a number that no other datagram of this driver has.
+func (d *Driver) NewID() uint64 {
+	d.ids++
+	return d.ids
+}
+
+// NewSource returns a number that orders simultaneous events: those of a lower
+// source come first.
+func (d *Driver) NewSource() uint32 {
+	d.sources++
+	return d.sources
+}

@@ -1,0 +1,69 @@
+package link
+
+// A Port is one end of a medium: a cable, a veth pair, a bridge. A frame sent
+// to it never blocks the sender; what the medium delivers goes to the function
+// that was bound. All methods want the driver's lock.
+type Port struct {
+	// Name is for people: "node1/eth0".
+	Name string
+
+	drv  *Driver
+	send func(*Frame)
+	recv func(*Frame)
+	down bool
+	gone *Point // counts frames for which nobody was bound
+}
+
+// NewPort returns a port whose medium is the given function: it is called with
+// every frame sent, and owns it. The medium hands frames the other way with
+// [Port.Deliver].
+func (d *Driver) NewPort(name string, medium func(*Frame)) *Port {
+	return &Port{Name: name, drv: d, send: medium, gone: d.NewPoint(name, LinkEthernet)}
+}
+
+// Send hands f to the medium.
+func (p *Port) Send(f *Frame) {
+	if p.down {
+		p.gone.Drop(f, DropLinkDown)
+		return
+	}
+	p.send(f)
+}
+
+// Bind sets who receives what the medium delivers. It replaces an earlier one;
+// nil drops every frame.
+func (p *Port) Bind(recv func(*Frame)) { p.recv = recv }
+
+// Deliver hands f to whoever is bound, in the order of the calls, after the
+// event that is running now.
+func (p *Port) Deliver(f *Frame) { p.drv.soon.push(soonItem{to: p, frame: f}) }
+
+// deliver hands f to whoever is bound, now.
+func (p *Port) deliver(f *Frame) {
+	switch {
+	case p.recv == nil:
+		p.gone.Drop(f, DropNoPeer)
+	case p.down:
+		p.gone.Drop(f, DropLinkDown)
+	default:
+		p.recv(f)
+	}
+}
+
+// SetUp sets the administrative state of the port, as `ip link set up|down`.
+// A port that is down neither sends nor receives.
+func (p *Port) SetUp(up bool) { p.down = !up }
+
+// Up reports the administrative state.
+func (p *Port) Up() bool { return !p.down }
+
+// Lost returns the point that counts frames which nobody took.
+func (p *Port) Lost() *Point { return p.gone }
+
+// NewVeth returns the two ends of a virtual Ethernet pair: no delay, no loss,
+// no limit, and the flow hash of a frame survives, as on Linux.
+func (d *Driver) NewVeth(a, b string) (*Port, *Port) {
+	pa, pb := d.NewPort(a, nil), d.NewPort(b, nil)
+	pa.send, pb.send = pb.Deliver, pa.Deliver
+	return pa, pb
+}

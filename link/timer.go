@@ -1,0 +1,112 @@
+package link
+
+import "time"
+
+// A Timer calls a function at a time of the driver's clock, with the driver's
+// lock held. Its methods want the lock too. Create it with [Driver.AfterFunc].
+type Timer struct {
+	drv    *Driver
+	source uint32
+	index  int // in the heap, -1 when not waiting
+	f      func()
+}
+
+// AfterFunc calls f once, after delay; with no or a negative delay, at this
+// instant but after what is running now. Source orders it among simultaneous
+// events, see [Driver.NewSource].
+func (d *Driver) AfterFunc(source uint32, delay time.Duration, f func()) *Timer {
+	t := &Timer{drv: d, source: source, index: -1, f: f}
+	t.Reset(delay)
+	return t
+}
+
+// Stop prevents the call. It reports whether the timer was still waiting.
+func (t *Timer) Stop() bool {
+	if t.index < 0 {
+		return false
+	}
+	t.drv.heap.remove(t.index)
+	return true
+}
+
+// Reset makes the timer wait for delay from now, whether it was waiting or not.
+func (t *Timer) Reset(delay time.Duration) {
+	t.Stop()
+	at := t.drv.now + max(0, delay)
+	if at < t.drv.now {
+		at = forever - 1 // a delay beyond the clock's range
+	}
+	t.drv.heap.push(event{at: at, source: t.source, timer: t})
+}
+
+// A Waiter is where one goroutine waits for the network: the bridge between
+// the driver's events and blocking calls. The zero value is not usable; see
+// [Driver.NewWaiter].
+type Waiter struct {
+	drv    *Driver
+	ch     chan struct{}
+	queued bool
+}
+
+// NewWaiter returns a waiter. It must be made inside the bubble, if there is one.
+func (d *Driver) NewWaiter() *Waiter {
+	w := &Waiter{drv: d, ch: make(chan struct{}, 1)}
+	return w
+}
+
+// Wake lets the goroutine in Wait go, or the next one that comes. Goroutines
+// are let go one by one, each after the one before it has blocked again, so
+// that they act in a repeatable order. The caller holds the driver's lock.
+func (w *Waiter) Wake() {
+	if w.queued {
+		return
+	}
+	if w.drv.closed {
+		w.release()
+		return
+	}
+	w.queued = true
+	w.drv.wakes.push(w)
+}
+
+func (w *Waiter) release() {
+	w.queued = false
+	select {
+	case w.ch <- struct{}{}:
+	default:
+	}
+}
+
+// Wait blocks until Wake has been called since the last Wait returned. The
+// caller does not hold the lock.
+func (w *Waiter) Wait() { <-w.ch }
+
+// releaseWaiters lets everybody go when the driver ends.
+func (d *Driver) releaseWaiters() {
+	for d.wakes.len() > 0 {
+		d.wakes.pop().release()
+	}
+}
+
+// Sleep blocks the calling goroutine for a time of the driver's clock. Unlike
+// time.Sleep it takes its place among simultaneous events by the rule of the
+// driver, not by chance. It returns early if the driver is closed.
+func (d *Driver) Sleep(delay time.Duration) {
+	w := d.NewWaiter()
+	d.Do(func() { d.AfterFunc(0, delay, w.Wake) })
+	select {
+	case <-w.ch:
+	case <-d.done:
+	}
+}
+
+// Go starts f in a goroutine of its own, as an event: after what is running
+// now, and alone until it blocks.
+func (d *Driver) Go(f func()) {
+	w := d.NewWaiter()
+	go func() {
+		w.Wait()
+		f()
+	}()
+	d.Do(w.Wake)
+}

@@ -1,0 +1,61 @@
+package overlay
+
+import (
+	"encoding/binary"
+
+	"github.com/podwire/podwire/link"
+)
+
+// ECN codepoints (RFC 3168 §5).
+const (
+	ecnMask   = 3
+	ecnNotECT = 0
+	ecnECT0   = 2
+	ecnCE     = 3
+)
+
+// innerTOS returns the TOS of the IPv4 packet in an Ethernet frame, or 0.
+func innerTOS(b []byte) byte {
+	if !isIPv4(b) {
+		return 0
+	}
+	return b[link.EthernetHeader+1]
+}
+
+func isIPv4(b []byte) bool {
+	return len(b) >= link.EthernetHeader+20 && link.EtherType(b) == 0x0800
+}
+
+// outerTOS is what a tunnel with a fixed DSCP of 0 writes outside: the inner
+// ECN bits, with a congestion mark made ECT(0), so that congestion on the
+// underlay can be told from congestion before it (RFC 6040 §4.1, kernel
+// INET_ECN_encapsulate).
+func outerTOS(inner byte) byte {
+	if inner&ecnMask == ecnCE {
+		return ecnECT0
+	}
+	return inner & ecnMask
+}
+
+// decapsulateECN carries a congestion mark from outside to the inner packet.
+// It reports false if the inner packet cannot carry one and must be dropped
+// (RFC 6040 §4.2).
+func decapsulateECN(frame []byte, outer byte) bool {
+	if outer&ecnMask != ecnCE {
+		return true
+	}
+	if !isIPv4(frame) {
+		return false
+	}
+	ip := frame[link.EthernetHeader:]
+	if ip[1]&ecnMask == ecnNotECT {
+		return false
+	}
+	old := binary.BigEndian.Uint16(ip)
+	ip[1] |= ecnCE
+	sum := uint32(^binary.BigEndian.Uint16(ip[10:])) + uint32(^old) + uint32(binary.BigEndian.Uint16(ip))
+	sum = sum&0xffff + sum>>16
+	sum = sum&0xffff + sum>>16
+	binary.BigEndian.PutUint16(ip[10:], ^uint16(sum))
+	return true
+}

@@ -1,0 +1,296 @@
+package stack
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"syscall"
+
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
+	"gvisor.dev/gvisor/pkg/waiter"
+)
+
+// Conn is a TCP connection, or a UDP socket with one peer. It implements
+// net.Conn; any number of goroutines may use it.
+type Conn struct {
+	endpoint
+	local, remote net.Addr
+	pending       []byte // written by the application, not yet taken by gVisor
+	finish        bool   // close when pending is empty
+	failed        error  // what became of pending
+}
+
+// maxPending bounds what Write takes beyond the socket's own buffer in virtual
+// time. A goroutine that holds a mutex while it writes (HTTP/2 does) would stop
+// the bubble if Write made it wait.
+const maxPending = 4 << 20
+
+// DialContext connects to an IPv4 address and port; network is tcp, tcp4, udp
+// or udp4. It returns a *Conn. Errors are those of package net; the system
+// error inside can be tested with errors.Is(err, syscall.ECONNREFUSED).
+func (h *Host) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	base, to, err := parseAddress(network, address)
+	if err != nil {
+		return nil, opError("dial", network, nil, nil, err)
+	}
+	c := &Conn{remote: netAddr(base, to)}
+	h.drv.Do(func() { err = h.connect(c, base, to) })
+	if err == nil && base == "tcp" {
+		err = c.await(ctx)
+	}
+	if err != nil {
+		c.Close()
+		return nil, opError("dial", network, nil, c.remote, err)
+	}
+	return c, nil
+}
+
+// Dial is DialContext without a context.
+func (h *Host) Dial(network, address string) (net.Conn, error) {
+	return h.DialContext(context.Background(), network, address)
+}
+
+// connect starts connecting. The caller holds the lock.
+func (h *Host) connect(c *Conn, base string, to netip.AddrPort) error {
+	c.init(h, base)
+	if to.Addr().IsUnspecified() {
+		to = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), to.Port())
+	}
+	_, dev, ok := h.Source(to.Addr())
+	if !ok {
+		return os.NewSyscallError("connect", syscall.ENETUNREACH)
+	}
+	if err := h.sockets.start(); err != nil {
+		return err
+	}
+	proto := tcp.ProtocolNumber
+	if base == "udp" {
+		proto = udp.ProtocolNumber
+	}
+	ep, terr := h.sockets.s.NewEndpoint(proto, header.IPv4ProtocolNumber, &c.wq)
+	if terr != nil {
+		return sysErr("socket", terr)
+	}
+	c.adopt(ep)
+	terr = ep.Connect(fullAddr(dev.Index, to.Addr(), to.Port()))
+	h.sockets.touched()
+	if _, started := terr.(*tcpip.ErrConnectStarted); terr != nil && !started {
+		return sysErr("connect", terr)
+	}
+	c.names()
+	return nil
+}
+
+// adopt makes ep the connection's endpoint.
+func (c *Conn) adopt(ep tcpip.Endpoint) {
+	c.ep = ep
+	c.watch(func() {
+		if len(c.pending) > 0 {
+			c.host.drv.Soon(c.flush)
+		}
+	})
+	c.host.sockets.open[c] = struct{}{}
+}
+
+func (c *Conn) names() {
+	if a, err := c.ep.GetLocalAddress(); err == nil {
+		c.local = netAddr(c.net, addrPort(a))
+	}
+	if a, err := c.ep.GetRemoteAddress(); err == nil {
+		c.remote = netAddr(c.net, addrPort(a))
+	}
+}
+
+// await waits until the handshake is over.
+func (c *Conn) await(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() {
+		c.host.drv.Do(c.write.wait.Wake)
+	})
+	defer stop()
+	return c.attempt(&c.write, func() (bool, error) {
+		ready := c.ep.Readiness(waiter.EventOut | waiter.EventErr | waiter.EventHUp)
+		if err := c.ep.LastError(); err != nil {
+			return false, sysErr("connect", err)
+		}
+		if ready&waiter.EventOut != 0 {
+			c.names()
+			return false, nil
+		}
+		if err := ctx.Err(); err != nil {
+			if errors.Is(err, context.DeadlineExceeded) {
+				err = os.ErrDeadlineExceeded
+			}
+			return false, err
+		}
+		return true, nil
+	})
+}
+
+// LocalAddr implements net.Conn.
+func (c *Conn) LocalAddr() net.Addr { return c.local }
+
+// RemoteAddr implements net.Conn.
+func (c *Conn) RemoteAddr() net.Addr { return c.remote }
+
+// Read implements net.Conn.
+func (c *Conn) Read(b []byte) (n int, err error) {
+	if len(b) == 0 {
+		return 0, nil
+	}
+	err = c.attempt(&c.read, func() (bool, error) {
+		w := tcpip.SliceWriter(b)
+		res, terr := c.ep.Read(&w, tcpip.ReadOptions{})
+		switch terr.(type) {
+		case nil:
+			n = res.Count
+			return false, nil
+		case *tcpip.ErrWouldBlock:
+			return true, nil
+		case *tcpip.ErrClosedForReceive:
+			return false, io.EOF
+		}
+		return false, sysErr("read", terr)
+	})
+	if err == io.EOF {
+		return n, err
+	}
+	return n, opError("read", c.net, c.local, c.remote, err)
+}
+
+// Write implements net.Conn. In virtual time it takes up to 4 MiB more than
+// the socket's buffer holds before it blocks.
+func (c *Conn) Write(b []byte) (n int, err error) {
+	if c.net == "udp" {
+		return c.writeDatagram(b)
+	}
+	err = c.attempt(&c.write, func() (bool, error) {
+		if c.failed != nil {
+			return false, c.failed
+		}
+		if c.finish {
+			return false, net.ErrClosed
+		}
+		if len(c.pending) == 0 {
+			m, err := c.push(b[n:])
+			n += m
+			if err != nil {
+				return false, err
+			}
+		}
+		if c.host.drv.Virtual() {
+			m := min(len(b)-n, maxPending-len(c.pending))
+			c.pending = append(c.pending, b[n:n+m]...)
+			n += m
+		}
+		return n < len(b), nil
+	})
+	return n, opError("write", c.net, c.local, c.remote, err)
+}
+
+// push gives gVisor as much of b as it takes. The caller holds the lock.
+func (c *Conn) push(b []byte) (n int, err error) {
+	r := bytes.NewReader(nil)
+	for n < len(b) {
+		r.Reset(b[n:])
+		m, terr := c.ep.Write(r, tcpip.WriteOptions{})
+		n += int(m)
+		switch terr.(type) {
+		case nil:
+			if m == 0 {
+				return n, nil
+			}
+		case *tcpip.ErrWouldBlock:
+			return n, nil
+		default:
+			return n, sysErr("write", terr)
+		}
+	}
+	return n, nil
+}
+
+// flush moves pending data into the socket when there is room again.
+func (c *Conn) flush() {
+	n, err := c.push(c.pending)
+	c.pending = c.pending[n:]
+	if err != nil {
+		c.failed, c.pending = err, nil
+	}
+	if len(c.pending) == 0 {
+		c.pending = nil
+		if c.finish {
+			c.end()
+		}
+	}
+	c.write.wait.Wake()
+	c.host.sockets.touched()
+}
+
+// writeDatagram sends one datagram to the peer.
+func (c *Conn) writeDatagram(b []byte) (n int, err error) {
+	err = c.attempt(&c.write, func() (bool, error) {
+		m, terr := c.ep.Write(bytes.NewReader(b), tcpip.WriteOptions{})
+		if _, block := terr.(*tcpip.ErrWouldBlock); block {
+			return true, nil
+		}
+		n = int(m)
+		return false, sysErr("write", terr)
+	})
+	return n, opError("write", c.net, c.local, c.remote, err)
+}
+
+// CloseWrite sends a FIN after what was written, and leaves the other
+// direction open.
+func (c *Conn) CloseWrite() error {
+	err := c.attempt(&c.write, func() (bool, error) {
+		if len(c.pending) > 0 {
+			return true, nil
+		}
+		return false, sysErr("shutdown", c.ep.Shutdown(tcpip.ShutdownWrite))
+	})
+	return opError("close", c.net, c.local, c.remote, err)
+}
+
+// Close implements net.Conn. What was written is still sent; unread data makes
+// it a reset, as on Linux.
+func (c *Conn) Close() error {
+	err := error(net.ErrClosed)
+	c.host.drv.Do(func() {
+		if c.closed {
+			return
+		}
+		err = nil
+		c.shut()
+		if len(c.pending) > 0 && c.failed == nil && !c.host.sockets.closed {
+			c.finish = true
+			return
+		}
+		c.end()
+	})
+	return opError("close", c.net, c.local, c.remote, err)
+}
+
+// end closes the gVisor endpoint.
+func (c *Conn) end() {
+	if c.ep == nil {
+		return
+	}
+	delete(c.host.sockets.open, c)
+	c.events.EventUnregister(&c.entry)
+	c.ep.Close()
+	c.host.sockets.touched()
+}
+
+// abort ends the connection with its host.
+func (c *Conn) abort() {
+	c.shut()
+	c.pending = nil
+	c.events.EventUnregister(&c.entry)
+	c.ep.Abort()
+}

@@ -1,0 +1,309 @@
+package stack
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/podwire/podwire/link"
+)
+
+// Reasons for which a host drops frames and packets.
+const (
+	DropOtherHost    link.Reason = "frame for another host"
+	DropDeviceDown   link.Reason = "device is down"
+	DropEtherType    link.Reason = "protocol is not handled"
+	DropBadHeader    link.Reason = "bad IP header"
+	DropBadARP       link.Reason = "bad ARP packet"
+	DropMartianSrc   link.Reason = "martian source"
+	DropMartianDst   link.Reason = "martian destination"
+	DropNotForwarder link.Reason = "forwarding is off"
+	DropTTL          link.Reason = "TTL expired"
+	DropNoRoute      link.Reason = "no route"
+	DropBlackhole    link.Reason = "blackhole route"
+	DropTooBig       link.Reason = "larger than the path MTU, DF set"
+	DropNeighQueue   link.Reason = "neighbour queue is full"
+	DropNeighFailed  link.Reason = "neighbour does not answer"
+	DropBroadcast    link.Reason = "broadcast is not forwarded"
+	DropNoSocket     link.Reason = "no socket"
+	DropNetfilter    link.Reason = "netfilter DROP"
+	DropReject       link.Reason = "netfilter REJECT"
+	DropConntrack    link.Reason = "connection tracking"
+	DropFragment     link.Reason = "fragment"
+)
+
+// A Device is a network device of a host. Its exported fields are set when it
+// is made and only read afterwards.
+type Device struct {
+	Name  string
+	Index int // as `ip link` numbers it, from 1 for lo
+	MAC   link.MAC
+	MTU   int // largest IP packet in bytes
+
+	host     *Host
+	point    *link.Point
+	addrs    []netip.Prefix
+	up       bool
+	noARP    bool
+	loopback bool
+	transmit func(*link.Frame)
+	port     *link.Port
+	bridge   *link.Bridge // set on a bridge device
+	unsure   int          // neighbours that wait for a confirmation
+}
+
+// DeviceConfig describes a device that is not made from a port: a tunnel.
+type DeviceConfig struct {
+	Name string
+	MAC  link.MAC
+	MTU  int
+	Type link.LinkType // zero means Ethernet
+
+	// NoARP is for devices whose neighbours are all set by hand.
+	NoARP bool
+
+	// Transmit is given every frame that leaves by the device, from its
+	// Ethernet header on, and owns it.
+	Transmit func(*link.Frame)
+}
+
+// AddDevice adds a device, up. Names are unique in a host, and at most 15
+// bytes long as on Linux (IFNAMSIZ).
+func (h *Host) AddDevice(cfg DeviceConfig) (*Device, error) {
+	switch {
+	case cfg.Name == "" || len(cfg.Name) > 15:
+		return nil, fmt.Errorf("stack: %s: device name %q has %d bytes, want 1 to 15", h.name, cfg.Name, len(cfg.Name))
+	case h.Device(cfg.Name) != nil:
+		return nil, fmt.Errorf("stack: %s: there is already a device %q", h.name, cfg.Name)
+	case cfg.MTU < 68 || cfg.MTU > 65535:
+		return nil, fmt.Errorf("stack: %s: device %s: MTU %d, want 68 to 65535", h.name, cfg.Name, cfg.MTU)
+	}
+	if cfg.Type == 0 {
+		cfg.Type = link.LinkEthernet
+	}
+	d := &Device{
+		Name: cfg.Name, Index: h.nextIndex(), MAC: cfg.MAC, MTU: cfg.MTU,
+		host: h, up: true, noARP: cfg.NoARP, transmit: cfg.Transmit,
+		point: h.drv.NewPoint(h.name+"/"+cfg.Name, cfg.Type),
+	}
+	h.devices = append(h.devices, d)
+	h.sockets.attach(d)
+	return d, nil
+}
+
+// nextIndex numbers devices; a number is not used again.
+func (h *Host) nextIndex() int {
+	h.indexes++
+	return h.indexes
+}
+
+// AddEthernet adds a device that is plugged into port: a NIC, or an end of a
+// veth pair.
+func (h *Host) AddEthernet(name string, mac link.MAC, mtu int, port *link.Port) (*Device, error) {
+	d, err := h.AddDevice(DeviceConfig{Name: name, MAC: mac, MTU: mtu, Transmit: port.Send})
+	if err != nil {
+		return nil, err
+	}
+	d.port = port
+	port.Bind(d.Receive)
+	return d, nil
+}
+
+// AddBridge adds a bridge device. If the host's configuration says so, IP
+// packets that it bridges pass netfilter (br_netfilter).
+func (h *Host) AddBridge(name string, mac link.MAC, mtu int) (*Device, error) {
+	b := h.drv.NewBridge(h.name + "/" + name)
+	d, err := h.AddDevice(DeviceConfig{Name: name, MAC: mac, MTU: mtu, Transmit: b.Transmit})
+	if err != nil {
+		return nil, err
+	}
+	d.bridge = b
+	b.LocalMAC = mac
+	b.Local = d.fromBridge
+	if h.cfg.BridgeNetfilter {
+		b.Filter = bridgeFilter{d}
+	}
+	return d, nil
+}
+
+// AddBridgePort adds a device that is a port of the bridge device br.
+func (h *Host) AddBridgePort(br *Device, name string, mac link.MAC, mtu int, port *link.Port) (*Device, *link.BridgePort, error) {
+	if br.bridge == nil {
+		return nil, nil, fmt.Errorf("stack: %s: %s is not a bridge", h.name, br.Name)
+	}
+	d, err := h.AddDevice(DeviceConfig{Name: name, MAC: mac, MTU: mtu, Transmit: port.Send})
+	if err != nil {
+		return nil, nil, err
+	}
+	d.port = port
+	p := br.bridge.AddPort(name, port)
+	p.MTU, p.Point = mtu, d.point
+	return d, p, nil
+}
+
+// Device returns the device of that name, or nil.
+func (h *Host) Device(name string) *Device {
+	for _, d := range h.devices {
+		if d.Name == name {
+			return d
+		}
+	}
+	return nil
+}
+
+// Devices returns all devices, lo first.
+func (h *Host) Devices() []*Device { return slices.Clone(h.devices) }
+
+// Point returns where the device's frames can be watched.
+func (d *Device) Point() *link.Point { return d.point }
+
+// Host returns the host that the device belongs to.
+func (d *Device) Host() *Host { return d.host }
+
+// Bridge returns the bridge of a bridge device, nil for others.
+func (d *Device) Bridge() *link.Bridge { return d.bridge }
+
+// Addrs returns the addresses of the device, the primary one first.
+func (d *Device) Addrs() []netip.Prefix { return slices.Clone(d.addrs) }
+
+// SetUp is `ip link set up|down`. A device that is down sends and receives
+// nothing, and routes through it are passed over.
+func (d *Device) SetUp(up bool) {
+	d.up = up
+	if d.port != nil {
+		d.port.SetUp(up)
+	}
+}
+
+// AddAddr adds an address with its prefix length, and the route to the link
+// that Linux adds with it.
+func (d *Device) AddAddr(p netip.Prefix) error {
+	h := d.host
+	if !p.IsValid() || !p.Addr().Is4() {
+		return fmt.Errorf("stack: %s/%s: address %v, want an IPv4 address with its prefix length", h.name, d.Name, p)
+	}
+	if o := h.local[p.Addr()]; o != nil {
+		return fmt.Errorf("stack: %s/%s: address %v is already on %s", h.name, d.Name, p.Addr(), o.Name)
+	}
+	d.addrs = append(d.addrs, p)
+	h.local[p.Addr()] = d
+	h.sockets.addAddress(d, p)
+	if p.Bits() >= 31 || d.loopback {
+		return nil
+	}
+	h.broadcast[lastAddr(p)] = d
+	return h.routes.add(Route{Dst: p, Dev: d, Src: p.Addr(), Proto: "kernel"})
+}
+
+// Announce sends one gratuitous ARP request for each address of the device, as
+// a device with arp_notify=1 does when it comes up (RFC 5944 §4.6).
+func (d *Device) Announce() {
+	for _, p := range d.addrs {
+		d.host.sendARP(d, arpRequest, link.Broadcast, d.MAC, p.Addr(), link.MAC{}, p.Addr())
+	}
+}
+
+// primary returns the first address, or the zero value.
+func (d *Device) primary() netip.Addr {
+	if len(d.addrs) == 0 {
+		return netip.Addr{}
+	}
+	return d.addrs[0].Addr()
+}
+
+// primaryFor returns the address a packet to next hop dst should have as its
+// source: one whose subnet holds dst, else the first (inet_select_addr).
+func (d *Device) primaryFor(dst netip.Addr) netip.Addr {
+	for _, p := range d.addrs {
+		if p.Contains(dst) {
+			return p.Addr()
+		}
+	}
+	return d.primary()
+}
+
+// sendIP gives the packet an Ethernet header and transmits it.
+func (d *Device) sendIP(f *link.Frame, dst link.MAC) {
+	d.sendFrame(f, dst, etherIPv4)
+}
+
+// sendFrame puts an Ethernet header in front of f and transmits it.
+func (d *Device) sendFrame(f *link.Frame, dst link.MAC, etherType uint16) {
+	if !d.up {
+		d.point.Drop(f, DropDeviceDown)
+		return
+	}
+	link.PutEthernet(f.Push(link.EthernetHeader), dst, d.MAC, etherType)
+	d.point.Pass(f, link.Out)
+	d.transmit(f)
+}
+
+// Receive handles a frame that has come in by the device.
+func (d *Device) Receive(f *link.Frame) {
+	d.point.Pass(f, link.In)
+	d.handle(f)
+}
+
+// fromBridge handles what a bridge hands to its host. Of a copy the host only
+// takes a look.
+func (d *Device) fromBridge(f *link.Frame, _ *link.BridgePort, copied bool) {
+	d.point.Pass(f, link.In)
+	if !copied {
+		d.handle(f)
+	}
+}
+
+func (d *Device) handle(f *link.Frame) {
+	switch {
+	case !d.up:
+		d.point.Drop(f, DropDeviceDown)
+		return
+	case f.Len() < link.EthernetHeader:
+		d.point.Drop(f, link.DropRunt)
+		return
+	}
+	b := f.Bytes()
+	dst := link.DstMAC(b)
+	group := dst.IsMulticast()
+	if !group && dst != d.MAC {
+		d.point.Drop(f, DropOtherHost)
+		return
+	}
+	switch link.EtherType(b) {
+	case etherIPv4:
+		f.Pull(link.EthernetHeader)
+		d.host.receiveIP(d, f, group)
+	case etherARP:
+		d.host.receiveARP(d, f)
+	default:
+		d.point.Drop(f, DropEtherType)
+	}
+}
+
+// RemoveDevice takes a device away, with its addresses, routes and neighbours,
+// as `ip link del` does. What the device was plugged into is the caller's
+// business. lo stays.
+func (h *Host) RemoveDevice(d *Device) error {
+	at := slices.Index(h.devices, d)
+	if at < 0 || d.loopback {
+		return fmt.Errorf("stack: %s: cannot remove device %s", h.name, d.Name)
+	}
+	d.SetUp(false)
+	for _, p := range d.addrs {
+		delete(h.local, p.Addr())
+		if p.Bits() < 31 {
+			delete(h.broadcast, lastAddr(p))
+		}
+	}
+	for _, r := range h.routes.all() {
+		if r.Dev == d {
+			h.routes.remove(r.Dst, func(o *Route) bool { return o.Dev == d })
+		}
+	}
+	for _, n := range h.neigh.of(d) {
+		h.neigh.remove(n)
+	}
+	h.sockets.detach(d)
+	h.devices = slices.Delete(h.devices, at, at+1)
+	return nil
+}

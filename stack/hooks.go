@@ -1,0 +1,338 @@
+package stack
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/podwire/podwire/stack/conntrack"
+	"github.com/podwire/podwire/stack/netfilter"
+)
+
+// nfState is the host's side of netfilter: it shows packets to the rules and
+// carries out what they say. A host without rules has no hooks at all, and no
+// connection tracking, as a namespace in which nothing was ever loaded.
+type nfState struct {
+	host   *Host
+	active bool
+	empty  [5][4]bool       // by hook and table
+	view   netfilter.Packet // scratch
+}
+
+// RulesChanged tells the host that its rules were changed. Connection tracking
+// starts with the first rule.
+func (h *Host) RulesChanged() {
+	h.nf.active = false
+	for hook := range h.nf.empty {
+		for table := range h.nf.empty[hook] {
+			e := h.rules.Empty(netfilter.Table(table), netfilter.Hook(hook))
+			h.nf.empty[hook][table] = e
+			h.nf.active = h.nf.active || !e
+		}
+	}
+	if h.nf.active && h.track == nil {
+		h.track = conntrack.New(h.cfg.Conntrack, h.Rand("conntrack"))
+	}
+}
+
+// hook runs the tables of one hook over p. False means that p has come to its
+// end; otherwise it still belongs to the caller.
+func (h *Host) hook(at netfilter.Hook, p *packet) bool {
+	if !h.nf.active {
+		return true
+	}
+	tables := netfilter.Tables(at)
+	tracking := at == netfilter.Prerouting || at == netfilter.Output
+	for _, t := range tables {
+		if t == netfilter.Mangle && tracking && !h.trackPacket(p) {
+			return false
+		}
+		if t == netfilter.NAT {
+			if !h.nat(at, p) {
+				return false
+			}
+			continue
+		}
+		if !h.nf.empty[at][t] && !h.filter(t, at, p) {
+			return false
+		}
+	}
+	if (at == netfilter.Postrouting || at == netfilter.Input) && !h.track.Confirm(h.now(), p.conn) {
+		h.drop(p, DropConntrack)
+		return false
+	}
+	return true
+}
+
+// trackPacket is conntrack's own place in a hook: after raw, before mangle. It
+// wants whole datagrams.
+func (h *Host) trackPacket(p *packet) bool {
+	if p.tracked {
+		return true
+	}
+	if p.ip().fragment() && !h.defragment(p) {
+		return false
+	}
+	p.conn, p.tracked = h.track.Track(h.now(), p.ip()), true
+	if p.conn.State == conntrack.StateRefused {
+		h.drop(p, DropConntrack)
+		return false
+	}
+	return true
+}
+
+// filter runs a table that can only accept, drop or mark.
+func (h *Host) filter(t netfilter.Table, at netfilter.Hook, p *packet) bool {
+	h.fillView(at, p)
+	v := h.rules.Run(t, at, &h.nf.view, h)
+	p.mark = h.nf.view.Mark
+	if h.nf.view.State == netfilter.StateUntracked {
+		p.tracked = true
+	}
+	switch v.Kind {
+	case netfilter.Drop:
+		h.note(p, v.String)
+		h.drop(p, DropNetfilter)
+		return false
+	case netfilter.Reject:
+		h.note(p, v.String)
+		h.reject(p, v.Reject)
+		return false
+	}
+	return true
+}
+
+// reject answers as REJECT --reject-with says and drops.
+func (h *Host) reject(p *packet, with netfilter.RejectWith) {
+	if code, ok := with.ICMPCode(); ok {
+		h.sendError(p, icmpUnreachable, code, 0)
+	} else {
+		h.sendReset(p)
+	}
+	h.drop(p, DropReject)
+}
+
+// nat decides about a new flow, once, and translates every packet.
+func (h *Host) nat(at netfilter.Hook, p *packet) bool {
+	if p.conn.Entry == nil {
+		return true
+	}
+	m := conntrack.Src
+	if at == netfilter.Prerouting || at == netfilter.Output {
+		m = conntrack.Dst
+	}
+	if p.conn.NeedsNAT(m) {
+		if err := h.setupNAT(at, m, p); err != nil {
+			h.drop(p, DropConntrack)
+			return false
+		}
+	}
+	watched := h.drv.Watching()
+	var before endpoints
+	if watched {
+		before = endpointsOf(p.ip())
+	}
+	if err := h.track.Translate(p.conn, m, p.ip()); err != nil {
+		h.drop(p, DropConntrack)
+		return false
+	}
+	if watched {
+		h.noteNAT(p, m, before)
+	}
+	return true
+}
+
+// setupNAT asks the nat table where the flow should go. The null binding, for
+// flows that no rule translates, still keeps the reply's tuple unique.
+func (h *Host) setupNAT(at netfilter.Hook, m conntrack.Manip, p *packet) error {
+	if h.nf.empty[at][netfilter.NAT] {
+		return h.track.Setup(p.conn.Entry, m, conntrack.Range{})
+	}
+	h.fillView(at, p)
+	v := h.rules.Run(netfilter.NAT, at, &h.nf.view, h)
+	p.mark = h.nf.view.Mark
+	if v.Kind == netfilter.Drop {
+		h.note(p, v.String)
+		return errDropped
+	}
+	return h.track.Setup(p.conn.Entry, m, h.natRange(v, at, p))
+}
+
+// errDropped says that a rule in the nat table wants the packet dropped.
+var errDropped = fmt.Errorf("stack: dropped by a rule in nat")
+
+// natRange turns a verdict into the range that conntrack picks from.
+func (h *Host) natRange(v netfilter.Verdict, at netfilter.Hook, p *packet) conntrack.Range {
+	if v.Kind == netfilter.Accept {
+		return conntrack.Range{}
+	}
+	r := conntrack.Range{
+		MinAddr: v.Range.MinAddr, MaxAddr: v.Range.MaxAddr,
+		MinPort: v.Range.MinPort, MaxPort: v.Range.MaxPort,
+		Random: v.Range.Random, RandomFully: v.Range.RandomFully, Persistent: v.Range.Persistent,
+	}
+	switch v.Kind {
+	case netfilter.Masquerade:
+		r.MinAddr = h.sourceFor(p.out, p.via)
+		r.MaxAddr = r.MinAddr
+	case netfilter.Redirect:
+		r.MinAddr = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+		if at == netfilter.Prerouting && p.in.primary().IsValid() {
+			r.MinAddr = p.in.primary()
+		}
+		r.MaxAddr = r.MinAddr
+	}
+	return r
+}
+
+// fillView shows p to the rules.
+func (h *Host) fillView(at netfilter.Hook, p *packet) {
+	ip := p.ip()
+	v := &h.nf.view
+	*v = netfilter.Packet{
+		Src: ip.src(), Dst: ip.dst(), Proto: ip.proto(), TOS: ip.tos(), TTL: ip.ttl(),
+		Length: len(ip), Fragment: ip.later(), Mark: p.mark,
+		State: ctStates[p.conn.State],
+	}
+	if !p.tracked {
+		v.State = netfilter.StateInvalid // raw runs before conntrack
+	}
+	if e := p.conn.Entry; e != nil {
+		v.ConnMark = &e.Mark
+		if s := e.Status(); s&conntrack.SrcNAT != 0 {
+			v.Status |= netfilter.StatusSNAT
+		}
+		if s := e.Status(); s&conntrack.DstNAT != 0 {
+			v.Status |= netfilter.StatusDNAT
+		}
+	}
+	h.fillDevices(at, p)
+	l4 := ip.payload()
+	switch v.Proto {
+	case protoTCP, protoUDP, 132, 136, 33:
+		v.SrcPort, v.DstPort, _ = ip.ports()
+		if v.Proto == protoTCP && len(l4) > 13 && !v.Fragment {
+			v.TCPFlags = l4[13]
+		}
+	case protoICMP:
+		if len(l4) >= 2 && !v.Fragment {
+			v.ICMPType, v.ICMPCode = l4[0], l4[1]
+		}
+	}
+}
+
+func (h *Host) fillDevices(at netfilter.Hook, p *packet) {
+	v := &h.nf.view
+	if p.in != nil && at != netfilter.Postrouting && at != netfilter.Output {
+		v.In = p.in.Name
+	}
+	if p.out != nil && at != netfilter.Prerouting && at != netfilter.Input {
+		v.Out = p.out.Name
+	}
+	if p.bridged != nil {
+		v.PhysIn = p.bridged.Name
+	}
+	if p.physOut != nil {
+		v.PhysOut = p.physOut.Name
+	}
+	if p.group {
+		v.LinkType = netfilter.PktMulticast
+		if !v.Dst.IsMulticast() {
+			v.LinkType = netfilter.PktBroadcast
+		}
+	}
+}
+
+var ctStates = [...]netfilter.CTState{
+	conntrack.StateUntracked:   netfilter.StateUntracked,
+	conntrack.StateInvalid:     netfilter.StateInvalid,
+	conntrack.StateNew:         netfilter.StateNew,
+	conntrack.StateEstablished: netfilter.StateEstablished,
+	conntrack.StateRelated:     netfilter.StateRelated,
+	conntrack.StateRefused:     netfilter.StateInvalid,
+}
+
+// AddrType implements netfilter.Env: what the routing tables make of an address.
+func (h *Host) AddrType(a netip.Addr, dev string) netfilter.AddrType {
+	switch {
+	case a.IsMulticast():
+		return netfilter.TypeMulticast
+	case isLimitedBroadcast(a):
+		return netfilter.TypeBroadcast
+	case h.isLocal(a):
+		if d := h.local[a]; dev != "" && (d == nil || d.Name != dev) {
+			return netfilter.TypeUnicast
+		}
+		return netfilter.TypeLocal
+	case h.broadcast[a] != nil:
+		return netfilter.TypeBroadcast
+	}
+	r := h.routes.lookup(a)
+	if r == nil {
+		return netfilter.TypeUnreachable
+	}
+	return [...]netfilter.AddrType{
+		Unicast: netfilter.TypeUnicast, Blackhole: netfilter.TypeBlackhole,
+		Unreachable: netfilter.TypeUnreachable, Prohibit: netfilter.TypeProhibit,
+	}[r.Type]
+}
+
+// Now implements netfilter.Env.
+func (h *Host) Now() time.Duration { return h.now() }
+
+// Uint32 implements netfilter.Env.
+func (h *Host) Uint32() uint32 { return h.rng.Uint32() }
+
+// note attaches a remark to the datagram if anybody captures.
+func (h *Host) note(p *packet, text func() string) {
+	if !h.drv.Watching() {
+		return
+	}
+	if p.frame.Note != "" {
+		p.frame.Note += "; "
+	}
+	p.frame.Note += text()
+}
+
+// endpoints are the addresses that NAT can change.
+type endpoints struct {
+	src, dst netip.AddrPort
+}
+
+func endpointsOf(ip ipv4) endpoints {
+	var s, d uint16
+	if p := ip.proto(); p == protoTCP || p == protoUDP {
+		s, d, _ = ip.ports()
+	}
+	return endpoints{netip.AddrPortFrom(ip.src(), s), netip.AddrPortFrom(ip.dst(), d)}
+}
+
+// noteNAT says what a translation has changed: the forward direction of a flow
+// is DNAT or SNAT, the way back undoes it.
+func (h *Host) noteNAT(p *packet, m conntrack.Manip, before endpoints) {
+	after := endpointsOf(p.ip())
+	if after == before {
+		return
+	}
+	undo := ""
+	if p.conn.Dir == conntrack.Reply {
+		undo = "un-"
+	}
+	h.note(p, func() string {
+		if m == conntrack.Dst && undo == "" || m == conntrack.Src && undo != "" {
+			return natNote(undo+"DNAT", before, after)
+		}
+		return natNote(undo+"SNAT", before, after)
+	})
+}
+
+func natNote(what string, before, after endpoints) string {
+	from, to := before.dst, after.dst
+	if before.src != after.src {
+		from, to = before.src, after.src
+	}
+	if from.Port() == 0 && to.Port() == 0 {
+		return fmt.Sprintf("%s %v -> %v", what, from.Addr(), to.Addr())
+	}
+	return fmt.Sprintf("%s %v -> %v", what, from, to)
+}

@@ -1,0 +1,207 @@
+package stack
+
+import (
+	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/podwire/podwire/link"
+	"github.com/podwire/podwire/stack/conntrack"
+	"github.com/podwire/podwire/stack/netfilter"
+)
+
+// Config describes a host. The zero value is a host that forwards nothing.
+type Config struct {
+	// Name is unique in the network; it also seeds the host's random choices.
+	Name string
+
+	// Forward is net.ipv4.ip_forward.
+	Forward bool
+
+	// BridgeNetfilter is net.bridge.bridge-nf-call-iptables: bridged IP packets
+	// pass the host's netfilter rules.
+	BridgeNetfilter bool
+
+	// RouteLocalnet is net.ipv4.conf.all.route_localnet: 127.0.0.0/8 is not
+	// martian. kube-proxy sets it for node ports on the loopback address.
+	RouteLocalnet bool
+
+	// Conntrack sets limits and timeouts of connection tracking.
+	Conntrack conntrack.Config
+}
+
+// A Host is one network namespace: a node, a pod, a machine outside.
+type Host struct {
+	name   string
+	cfg    Config
+	drv    *link.Driver
+	source uint32
+	rng    *rand.Rand
+
+	devices   []*Device
+	indexes   int // of devices, given so far
+	lo        *Device
+	loFirst   int
+	loQueue   []packet // from loFirst on: on its way through lo, with what is known about it
+	loDrain   func()   // h.drainLoopback, made once
+	local     map[netip.Addr]*Device
+	broadcast map[netip.Addr]*Device
+	routes    fib
+	neigh     neighTable
+
+	rules  *netfilter.Ruleset
+	track  *conntrack.Table
+	nf     nfState
+	frags  reassembler
+	icmp   icmpState
+	idents [256]uint32 // identification counters, hashed by flow
+
+	bridging packet // what is known about the frame that a bridge is forwarding
+	hashKey  uint64 // per-boot secret of the flow hash
+
+	tunnels map[uint16]func(Outer, *link.Frame)
+	pings   map[uint16]*PingConn
+	sockets netstack
+}
+
+// NewHost returns a host that has only lo, with 127.0.0.1/8. The caller holds
+// the driver's lock, here and wherever a method does not say otherwise.
+func NewHost(drv *link.Driver, cfg Config) *Host {
+	h := &Host{
+		name: cfg.Name, cfg: cfg, drv: drv, source: drv.NewSource(),
+		local:     make(map[netip.Addr]*Device),
+		broadcast: make(map[netip.Addr]*Device),
+		tunnels:   make(map[uint16]func(Outer, *link.Frame)),
+		pings:     make(map[uint16]*PingConn),
+		rules:     netfilter.New(),
+	}
+	h.rng = h.Rand("host")
+	h.hashKey = h.rng.Uint64()
+	for i := range h.idents {
+		h.idents[i] = h.rng.Uint32()
+	}
+	h.neigh = neighTable{host: h, entries: make(map[neighKey]*neighbour), rng: h.Rand("neigh")}
+	h.nf.host = h
+	h.icmp.init()
+	h.sockets.host = h
+	h.addLoopback()
+	return h
+}
+
+func (h *Host) addLoopback() {
+	lo, err := h.AddDevice(DeviceConfig{Name: "lo", MTU: 65535, Transmit: h.loopback})
+	if err != nil {
+		panic(err) // lo is the first device and its name is good
+	}
+	lo.loopback = true
+	h.lo, h.loDrain = lo, h.drainLoopback
+	if err := lo.AddAddr(netip.MustParsePrefix("127.0.0.1/8")); err != nil {
+		panic(err)
+	}
+}
+
+// Name returns the host's name.
+func (h *Host) Name() string { return h.name }
+
+// Driver returns the driver whose lock guards the host.
+func (h *Host) Driver() *link.Driver { return h.drv }
+
+// Rand returns a random source for one purpose, seeded by the lab's seed, the
+// host's name and the purpose alone, so that a choice made elsewhere does not
+// shift it.
+func (h *Host) Rand(purpose string) *rand.Rand {
+	f := fnv.New64a()
+	fmt.Fprintf(f, "%s\x00%s", h.name, purpose)
+	return rand.New(rand.NewPCG(h.drv.Seed(), f.Sum64()))
+}
+
+// newFrame returns a frame that carries a new datagram.
+func (h *Host) newFrame(n int) *link.Frame {
+	f := h.drv.NewFrame(n)
+	f.ID = h.drv.NewID()
+	return f
+}
+
+// isLocal reports whether a is an address of this host.
+func (h *Host) isLocal(a netip.Addr) bool {
+	return h.local[a] != nil || a.IsLoopback()
+}
+
+// AddRoute adds a route to the main table.
+func (h *Host) AddRoute(r Route) error {
+	switch {
+	case !r.Dst.IsValid():
+		return fmt.Errorf("stack: %s: route without a destination", h.name)
+	case r.Type == Unicast && r.Dev == nil:
+		return fmt.Errorf("stack: %s: route to %v names no device", h.name, r.Dst)
+	case r.Via.IsValid() && !r.Onlink && !r.Dev.reaches(r.Via):
+		return fmt.Errorf("stack: %s: route to %v: next hop %v is not on the link of %s (onlink says that it is)", h.name, r.Dst, r.Via, r.Dev.Name)
+	}
+	return h.routes.add(r)
+}
+
+// reaches reports whether a is in a subnet of the device or has a link route.
+func (d *Device) reaches(a netip.Addr) bool {
+	if slices.ContainsFunc(d.addrs, func(p netip.Prefix) bool { return p.Contains(a) }) {
+		return true
+	}
+	r := d.host.routes.lookup(a)
+	return r != nil && r.Dev == d && !r.Via.IsValid()
+}
+
+// RemoveRoutes removes the routes to dst, through dev unless it is nil, and
+// returns how many there were.
+func (h *Host) RemoveRoutes(dst netip.Prefix, dev *Device) int {
+	return h.routes.remove(dst, func(r *Route) bool { return dev == nil || r.Dev == dev })
+}
+
+// Routes lists the main table.
+func (h *Host) Routes() []Route { return h.routes.all() }
+
+// SetNeighbour is `ip neigh replace ADDR lladdr MAC dev DEV nud permanent`.
+func (h *Host) SetNeighbour(d *Device, addr netip.Addr, mac link.MAC) error {
+	n := h.neigh.get(d, addr)
+	if n == nil {
+		return fmt.Errorf("stack: %s: neighbour table is full (%d entries)", h.name, maxNeighbours)
+	}
+	h.neigh.settle(n, NeighPermanent)
+	n.mac = mac
+	h.neigh.flush(n)
+	return nil
+}
+
+// RemoveNeighbour is `ip neigh del`. It reports whether there was an entry.
+func (h *Host) RemoveNeighbour(d *Device, addr netip.Addr) bool {
+	n := h.neigh.entries[neighKey{d, addr}]
+	if n != nil {
+		h.neigh.remove(n)
+	}
+	return n != nil
+}
+
+// Neighbours lists the ARP table by device and address.
+func (h *Host) Neighbours() []Neighbour {
+	list := h.neigh.of(nil)
+	out := make([]Neighbour, len(list))
+	for i, n := range list {
+		out[i] = Neighbour{Addr: n.addr, Dev: n.dev.Name, MAC: n.mac, State: n.stateAt(h.drv.Now())}
+	}
+	return out
+}
+
+func (n *neighbour) stateAt(now time.Duration) NeighState {
+	if n.state == NeighReachable && now >= n.expires {
+		return NeighStale
+	}
+	return n.state
+}
+
+// Netfilter returns the host's rules. After a change call [Host.RulesChanged].
+func (h *Host) Netfilter() *netfilter.Ruleset { return h.rules }
+
+// Conntrack returns the host's connection table, or nil if no rule was ever
+// loaded: without rules nothing is tracked.
+func (h *Host) Conntrack() *conntrack.Table { return h.track }

@@ -1,0 +1,210 @@
+package stack
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"time"
+
+	"gvisor.dev/gvisor/pkg/tcpip/checksum"
+)
+
+// ICMP types and codes (RFC 792).
+const (
+	icmpEchoReply    = 0
+	icmpUnreachable  = 3
+	icmpSourceQuench = 4
+	icmpRedirect     = 5
+	icmpEcho         = 8
+	icmpTimeExceeded = 11
+	icmpParameter    = 12
+
+	codeNet        = 0
+	codeHost       = 1
+	codeProtocol   = 2
+	codePort       = 3
+	codeFragNeeded = 4
+	codeProhibited = 13
+
+	icmpHeader = 8
+	// errorSize is the largest ICMP error in bytes, IP header included: what
+	// every host must be able to receive (RFC 1812 §4.3.2.3).
+	errorSize = 576
+)
+
+// isICMPError reports whether a type is an error about another packet.
+func isICMPError(typ byte) bool {
+	switch typ {
+	case icmpUnreachable, icmpSourceQuench, icmpRedirect, icmpTimeExceeded, icmpParameter:
+		return true
+	}
+	return false
+}
+
+// icmpState limits the errors that a host sends, as the kernel does: per
+// destination (icmp_ratelimit 1000 with a burst of 6) and in total
+// (icmp_msgs_per_sec 1000 with a burst of 50).
+type icmpState struct {
+	peers  map[netip.Addr]*tokenBucket
+	global tokenBucket
+}
+
+// tokenBucket counts what may still be sent, in time: one token per period.
+type tokenBucket struct {
+	tokens, last time.Duration
+	used         bool
+}
+
+const (
+	peerPeriod   = time.Second
+	peerBurst    = 6
+	globalPeriod = time.Millisecond
+	globalBurst  = 50
+	maxPeers     = 4096
+)
+
+func (s *icmpState) init() { s.peers = make(map[netip.Addr]*tokenBucket) }
+
+// take removes a token if there is one.
+func (b *tokenBucket) take(now, period time.Duration, burst int) bool {
+	full := time.Duration(burst) * period
+	if !b.used {
+		b.used, b.tokens = true, full
+	} else {
+		b.tokens = min(full, b.tokens+now-b.last)
+	}
+	b.last = now
+	if b.tokens < period {
+		return false
+	}
+	b.tokens -= period
+	return true
+}
+
+// allow reports whether an error may be sent to dst now.
+func (s *icmpState) allow(now time.Duration, dst netip.Addr) bool {
+	b := s.peers[dst]
+	if b == nil {
+		if len(s.peers) >= maxPeers {
+			s.forget(now)
+		}
+		b = &tokenBucket{}
+		s.peers[dst] = b
+	}
+	return s.global.take(now, globalPeriod, globalBurst) && b.take(now, peerPeriod, peerBurst)
+}
+
+// forget drops the peers whose buckets are full again: they lose nothing.
+func (s *icmpState) forget(now time.Duration) {
+	for a, b := range s.peers {
+		if now-b.last >= peerBurst*peerPeriod {
+			delete(s.peers, a)
+		}
+	}
+	if len(s.peers) >= maxPeers {
+		clear(s.peers) // a flood of forged sources: better to forget than to grow
+	}
+}
+
+// sendError answers p with an ICMP error (icmp_send). It does not end p. There
+// are no errors about errors, groups, broadcasts or later fragments (RFC 1122
+// §3.2.2).
+func (h *Host) sendError(p *packet, typ, code byte, info uint32) {
+	ip := p.ip()
+	src, dst := ip.src(), ip.dst()
+	if p.group || ip.later() || src.IsMulticast() || src.IsUnspecified() || isLimitedBroadcast(src) ||
+		dst.IsMulticast() || isLimitedBroadcast(dst) || h.broadcast[src] != nil || h.broadcast[dst] != nil && h.local[dst] == nil {
+		return
+	}
+	if ip.proto() == protoICMP {
+		if l4 := ip.payload(); len(l4) == 0 || isICMPError(l4[0]) {
+			return
+		}
+	}
+	from, out, ok := h.Source(src)
+	if !ok {
+		return
+	}
+	if h.isLocal(dst) {
+		from = dst
+	}
+	if !(typ == icmpUnreachable && code == codeFragNeeded) && !out.loopback && !h.icmp.allow(h.now(), src) {
+		return
+	}
+	quote := min(len(ip), errorSize-ipv4MinHeader-icmpHeader)
+	f := h.newFrame(ipv4MinHeader + icmpHeader + quote)
+	b := f.Bytes()
+	ipHeader{
+		tos: ip.tos()&0x1e | 0xc0, // precedence: internetwork control (RFC 1812 §5.3.2)
+		id:  h.nextID(from, src, protoICMP), ttl: defaultTTL, proto: protoICMP, src: from, dst: src,
+	}.put(b, len(b))
+	putICMP(b[ipv4MinHeader:], typ, code, info, ip[:quote])
+	e := packet{frame: f, mark: p.mark}
+	if p.tracked {
+		e.conn = p.conn.Related()
+		e.tracked = e.conn.Entry != nil
+	}
+	h.sendLocal(&e)
+}
+
+// putICMP writes an ICMP message: header, four bytes of info, body.
+func putICMP(b []byte, typ, code byte, info uint32, body []byte) {
+	b[0], b[1], b[2], b[3] = typ, code, 0, 0
+	binary.BigEndian.PutUint32(b[4:], info)
+	copy(b[icmpHeader:], body)
+	binary.BigEndian.PutUint16(b[2:], ^checksum.Checksum(b, 0))
+}
+
+// receiveICMP handles ICMP for this host. It owns p.
+func (h *Host) receiveICMP(p *packet) {
+	ip := p.ip()
+	msg := ip.payload()
+	if len(msg) < icmpHeader || checksum.Checksum(msg, 0) != 0xffff {
+		h.drop(p, DropBadHeader)
+		return
+	}
+	switch typ := msg[0]; {
+	case typ == icmpEcho:
+		h.echo(p)
+	case typ == icmpEchoReply:
+		h.pingReply(p)
+	case isICMPError(typ):
+		h.receiveError(p)
+	default:
+		h.drop(p, DropNoSocket)
+	}
+}
+
+// echo answers an echo request: TOS as in the request, DF clear, an
+// identification of its own. Broadcasts are not answered
+// (icmp_echo_ignore_broadcasts).
+func (h *Host) echo(p *packet) {
+	ip := p.ip()
+	src, dst := ip.src(), ip.dst()
+	if !h.isLocal(dst) || src.IsUnspecified() {
+		h.drop(p, DropNoSocket)
+		return
+	}
+	body := ip.payload()[icmpHeader:]
+	f := h.newFrame(ipv4MinHeader + icmpHeader + len(body))
+	b := f.Bytes()
+	ipHeader{
+		tos: ip.tos(), id: h.nextID(dst, src, protoICMP), ttl: defaultTTL, proto: protoICMP, src: dst, dst: src,
+	}.put(b, len(b))
+	putICMP(b[ipv4MinHeader:], icmpEchoReply, 0, binary.BigEndian.Uint32(ip.payload()[4:]), body)
+	p.frame.Release()
+	h.sendLocal(&packet{frame: f})
+}
+
+// receiveError tells the socket whose packet an error is about.
+func (h *Host) receiveError(p *packet) {
+	quoted := ipv4(p.ip().payload()[icmpHeader:])
+	if len(quoted) < ipv4MinHeader || quoted.headerLen() < ipv4MinHeader || len(quoted) < quoted.headerLen()+8 {
+		h.drop(p, DropBadHeader)
+		return
+	}
+	if quoted.proto() == protoICMP {
+		h.pingError(p, quoted)
+		return
+	}
+	h.sockets.injectError(p)
+}

@@ -1,0 +1,169 @@
+package stack
+
+import (
+	"net/netip"
+
+	"github.com/podwire/podwire/link"
+	"github.com/podwire/podwire/stack/conntrack"
+	"github.com/podwire/podwire/stack/netfilter"
+)
+
+// packet is an IP packet inside a host, with what the host knows about it: the
+// kernel's sk_buff. The frame begins with the IP header.
+type packet struct {
+	frame   *link.Frame
+	in      *Device // nil for a packet made here
+	out     *Device
+	via     netip.Addr // next hop
+	conn    conntrack.Conn
+	mark    uint32
+	tracked bool             // conn is valid, do not track again
+	group   bool             // the frame was a broadcast or multicast
+	bridged *link.BridgePort // the port it came in by, while a bridge forwards it
+	physOut *link.BridgePort
+}
+
+func (p *packet) ip() ipv4 { return p.frame.Bytes() }
+
+// drop ends the packet at the device where it came in, or at lo.
+func (h *Host) drop(p *packet, why link.Reason) {
+	d := p.in
+	if d == nil {
+		d = h.lo
+	}
+	d.point.Drop(p.frame, why)
+}
+
+// receiveIP is ip_rcv: validate, then PREROUTING, unless a bridge has already
+// run it, then route.
+func (h *Host) receiveIP(d *Device, f *link.Frame, group bool) {
+	if h.bridging.frame == f && d.bridge != nil {
+		p := h.bridging
+		h.bridging = packet{}
+		p.in, p.group, p.bridged = d, group, nil
+		h.routeInput(&p)
+		return
+	}
+	p := packet{frame: f, in: d, group: group}
+	total, ok := p.ip().valid()
+	if !ok {
+		h.drop(&p, DropBadHeader)
+		return
+	}
+	f.Truncate(total)
+	if h.hook(netfilter.Prerouting, &p) {
+		h.routeInput(&p)
+	}
+}
+
+// routeInput decides between local delivery and forwarding (ip_route_input).
+func (h *Host) routeInput(p *packet) {
+	ip := p.ip()
+	src, dst := ip.src(), ip.dst()
+	if why := h.martian(p.in, src, dst); why != "" {
+		h.drop(p, why)
+		return
+	}
+	switch {
+	case h.isLocal(dst):
+		h.deliver(p)
+	case isLimitedBroadcast(dst), dst.IsMulticast(), h.broadcast[dst] != nil && p.group:
+		h.deliver(p)
+	case p.group:
+		h.drop(p, DropBroadcast)
+	case !h.cfg.Forward:
+		h.drop(p, DropNotForwarder)
+	default:
+		h.forward(p)
+	}
+}
+
+// martian returns why addresses are not acceptable on a device, or "": mirrors
+// ip_route_input_slow with accept_local=0.
+func (h *Host) martian(in *Device, src, dst netip.Addr) link.Reason {
+	switch {
+	case in.loopback:
+		return ""
+	case src.IsMulticast(), isLimitedBroadcast(src), h.local[src] != nil:
+		return DropMartianSrc
+	case src.IsLoopback() && !h.cfg.RouteLocalnet:
+		return DropMartianSrc
+	case dst.IsLoopback() && !h.cfg.RouteLocalnet, dst.IsUnspecified():
+		return DropMartianDst
+	}
+	return ""
+}
+
+// forward is ip_forward: the TTL is spent before the FORWARD chain sees the
+// packet, so an error made there quotes the lower value.
+func (h *Host) forward(p *packet) {
+	ip := p.ip()
+	if ip.ttl() <= 1 {
+		h.sendError(p, icmpTimeExceeded, 0, 0)
+		h.drop(p, DropTTL)
+		return
+	}
+	if !h.routeOutput(p, ip.dst()) {
+		return
+	}
+	if len(ip) > p.out.MTU && ip.dontFragment() {
+		h.sendError(p, icmpUnreachable, codeFragNeeded, uint32(p.out.MTU))
+		h.drop(p, DropTooBig)
+		return
+	}
+	ip.decrementTTL()
+	if !h.hook(netfilter.Forward, p) {
+		return
+	}
+	h.output(p)
+}
+
+// routeOutput looks up dst and sets the packet's device and next hop. If there
+// is none it answers as the route says and ends the packet.
+func (h *Host) routeOutput(p *packet, dst netip.Addr) bool {
+	r := h.routes.lookup(dst)
+	if r == nil {
+		h.sendError(p, icmpUnreachable, codeNet, 0)
+		h.drop(p, DropNoRoute)
+		return false
+	}
+	switch r.Type {
+	case Blackhole:
+		h.drop(p, DropBlackhole)
+		return false
+	case Unreachable:
+		h.sendError(p, icmpUnreachable, codeHost, 0)
+		h.drop(p, DropNoRoute)
+		return false
+	case Prohibit:
+		h.sendError(p, icmpUnreachable, codeProhibited, 0)
+		h.drop(p, DropNoRoute)
+		return false
+	}
+	p.out, p.via = r.Dev, r.Via
+	if !p.via.IsValid() {
+		p.via = dst
+	}
+	return true
+}
+
+// deliver is ip_local_deliver: reassemble, INPUT, then the protocol.
+func (h *Host) deliver(p *packet) {
+	if p.ip().fragment() && !h.defragment(p) {
+		return
+	}
+	if !h.hook(netfilter.Input, p) {
+		return
+	}
+	switch p.ip().proto() {
+	case protoICMP:
+		h.receiveICMP(p)
+	case protoUDP:
+		h.receiveUDP(p)
+	case protoTCP:
+		h.receiveTCP(p)
+	default:
+		h.sendError(p, icmpUnreachable, codeProtocol, 0)
+		h.drop(p, DropNoSocket)
+	}
+}

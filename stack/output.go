@@ -1,0 +1,214 @@
+package stack
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"time"
+
+	"github.com/podwire/podwire/link"
+	"github.com/podwire/podwire/stack/netfilter"
+)
+
+// sendLocal sends a packet made by this host (ip_local_out): OUTPUT, then out
+// by the route to wherever OUTPUT has left it. It owns the packet.
+func (h *Host) sendLocal(p *packet) {
+	dst := p.ip().dst()
+	if !h.routeLocal(p, dst) {
+		return
+	}
+	if !h.hook(netfilter.Output, p) {
+		return
+	}
+	if now := p.ip().dst(); now != dst && !h.routeLocal(p, now) {
+		return
+	}
+	h.output(p)
+}
+
+// routeLocal is routeOutput for packets of this host, for which local and
+// broadcast destinations have a device too.
+func (h *Host) routeLocal(p *packet, dst netip.Addr) bool {
+	switch {
+	case h.isLocal(dst):
+		p.out, p.via = h.lo, dst
+		return true
+	case h.broadcast[dst] != nil:
+		p.out, p.via = h.broadcast[dst], dst
+		return true
+	}
+	return h.routeOutput(p, dst)
+}
+
+// output is ip_output: POSTROUTING, fragmentation, neighbour.
+func (h *Host) output(p *packet) {
+	if !h.hook(netfilter.Postrouting, p) {
+		return
+	}
+	if p.frame.Len() > p.out.MTU {
+		h.fragment(p)
+		return
+	}
+	h.neighOutput(p)
+}
+
+// neighOutput finds the link-layer destination and transmits.
+func (h *Host) neighOutput(p *packet) {
+	d := p.out
+	switch {
+	case d.loopback:
+		if d.up {
+			h.loQueue = append(h.loQueue, *p)
+		}
+		d.sendIP(p.frame, link.MAC{})
+		return
+	case isLimitedBroadcast(p.via), h.broadcast[p.via] == d:
+		d.sendIP(p.frame, link.Broadcast)
+		return
+	case p.via.IsMulticast():
+		d.sendIP(p.frame, multicastMAC(p.via))
+		return
+	case d.point.Type == link.LinkRaw:
+		d.sendIP(p.frame, link.MAC{})
+		return
+	}
+	n := h.neigh.get(d, p.via)
+	if n == nil {
+		h.drop(p, DropNeighQueue)
+		return
+	}
+	if d.noARP && !n.known() {
+		h.drop(p, DropNeighFailed)
+		return
+	}
+	h.neigh.send(n, *p)
+}
+
+// multicastMAC maps an IPv4 group to its Ethernet group (RFC 1112 §6.4).
+func multicastMAC(a netip.Addr) link.MAC {
+	b := a.As4()
+	return link.MAC{0x01, 0x00, 0x5e, b[1] & 0x7f, b[2], b[3]}
+}
+
+// loopback is lo's transmit function. What is known about the packet travels
+// with it, as the kernel's sk_buff does.
+func (h *Host) loopback(f *link.Frame) {
+	h.drv.Soon(h.loDrain)
+}
+
+// drainLoopback hands the oldest packet on lo back to the host.
+func (h *Host) drainLoopback() {
+	p := h.loQueue[h.loFirst]
+	h.loQueue[h.loFirst] = packet{}
+	if h.loFirst++; h.loFirst == len(h.loQueue) {
+		h.loQueue, h.loFirst = h.loQueue[:0], 0
+	}
+	h.lo.point.Pass(p.frame, link.In)
+	p.frame.Pull(link.EthernetHeader)
+	p.in, p.out = h.lo, nil
+	if h.hook(netfilter.Prerouting, &p) {
+		h.routeInput(&p)
+	}
+}
+
+// linkFailure is ipv4_link_failure: the next hop does not answer.
+func (h *Host) linkFailure(p *packet) {
+	if p.bridged == nil {
+		h.sendError(p, icmpUnreachable, codeHost, 0)
+	}
+	h.drop(p, DropNeighFailed)
+}
+
+// sourceFor returns the address that a packet to dst by device d should come
+// from. A device without addresses borrows the first of another that is up.
+func (h *Host) sourceFor(d *Device, dst netip.Addr) netip.Addr {
+	if a := d.primaryFor(dst); a.IsValid() {
+		return a
+	}
+	for _, o := range h.devices {
+		if a := o.primary(); a.IsValid() && o.up && !o.loopback {
+			return a
+		}
+	}
+	return netip.IPv4Unspecified()
+}
+
+// Source returns the address that a socket of this host uses towards dst, and
+// the device that the packets leave by. It is ip_route_output.
+func (h *Host) Source(dst netip.Addr) (netip.Addr, *Device, bool) {
+	switch {
+	case dst.IsLoopback():
+		return dst, h.lo, true
+	case h.local[dst] != nil:
+		return dst, h.lo, true
+	case h.broadcast[dst] != nil:
+		d := h.broadcast[dst]
+		return d.primaryFor(dst), d, true
+	}
+	r := h.routes.lookup(dst)
+	if r == nil || r.Type != Unicast {
+		return netip.Addr{}, nil, false
+	}
+	if r.Src.IsValid() {
+		return r.Src, r.Dev, true
+	}
+	next := r.Via
+	if !next.IsValid() {
+		next = dst
+	}
+	return h.sourceFor(r.Dev, next), r.Dev, true
+}
+
+// nextID returns the identification for a packet that has no socket. Counters
+// are shared by flows with one hash and move on with time, so that they look
+// as the kernel's do (__ip_select_ident).
+func (h *Host) nextID(src, dst netip.Addr, proto byte) uint16 {
+	s, d := src.As4(), dst.As4()
+	k := mix(h.hashKey ^ uint64(binary.BigEndian.Uint32(s[:]))<<32 ^ uint64(binary.BigEndian.Uint32(d[:])) ^ uint64(proto)<<20)
+	c := &h.idents[k%uint64(len(h.idents))]
+	*c++
+	if uint16(*c) == 0 {
+		*c++ // 0 means "none" to a reader of captures; the kernel avoids it too when it can
+	}
+	return uint16(*c)
+}
+
+// mix is the finaliser of SplitMix64: every input bit moves every output bit.
+func mix(x uint64) uint64 {
+	x ^= x >> 30
+	x *= 0xbf58476d1ce4e5b9
+	x ^= x >> 27
+	x *= 0x94d049bb133111eb
+	return x ^ x>>31
+}
+
+// FlowHash returns the flow hash of the IP packet in an Ethernet frame: the one
+// its socket chose if it has come over virtual devices only, else one of the
+// addresses and, for TCP and UDP, ports (skb_get_hash). Both directions of a
+// flow have one hash on one host; hosts differ.
+func (h *Host) FlowHash(f *link.Frame) uint32 {
+	if f.Hash != 0 {
+		return f.Hash
+	}
+	b := f.Bytes()
+	if len(b) < link.EthernetHeader+ipv4MinHeader || link.EtherType(b) != etherIPv4 {
+		return uint32(mix(h.hashKey)) | 1
+	}
+	return h.dissect(b[link.EthernetHeader:])
+}
+
+func (h *Host) dissect(ip ipv4) uint32 {
+	s, d := ip.src().As4(), ip.dst().As4()
+	a, b := binary.BigEndian.Uint32(s[:]), binary.BigEndian.Uint32(d[:])
+	var x, y uint16
+	if ip.headerLen() <= len(ip)-4 && !ip.fragment() && (ip.proto() == protoTCP || ip.proto() == protoUDP) {
+		x, y, _ = ip.ports()
+	}
+	if a > b || a == b && x > y {
+		a, b, x, y = b, a, y, x
+	}
+	k := mix(h.hashKey ^ uint64(a)<<32 ^ uint64(b))
+	return uint32(mix(k^uint64(x)<<32^uint64(y)<<16^uint64(ip.proto()))) | 1
+}
+
+// now is short for the driver's clock.
+func (h *Host) now() time.Duration { return h.drv.Now() }
