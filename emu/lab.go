@@ -99,7 +99,8 @@ type Lab struct {
 	machines map[string]*Machine // by name: "node1", "default/web"
 	addrs    map[netip.Addr]*Machine
 	captures []*Capture
-	stale    bool // kube-proxy has not seen the latest change
+	peers    map[string]Peer // by network, what was seen last
+	stale    bool            // kube-proxy has not seen the latest change
 	closed   bool
 
 	serving sync.WaitGroup // goroutines of built-in workloads
@@ -127,6 +128,7 @@ func New(cfg Config) (*Lab, error) {
 		cni:      design.New(overlay.Network{PodCIDR: cfg.PodCIDR}),
 		machines: make(map[string]*Machine),
 		addrs:    make(map[netip.Addr]*Machine),
+		peers:    make(map[string]Peer),
 	}
 	if err := l.build(); err != nil {
 		l.Close()

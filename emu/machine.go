@@ -265,6 +265,7 @@ func (l *Lab) attach(m *Machine, name string, addr netip.Addr, cable *link.WireC
 		return fmt.Errorf("emu: %s: %w", name, err)
 	}
 	cfg.Name = name
+	cfg.OnEcho = func(from netip.Addr) { m.notePeer("icmp", netip.AddrPortFrom(from, 0)) }
 	s := stack.NewHost(l.drv, cfg)
 	w := l.drv.NewWire(name, wire)
 	l.underlay.AddPort(name, w.B)
@@ -315,3 +316,6 @@ func lastAddr(p netip.Prefix) netip.Addr {
 	}
 	return netip.AddrFrom4(b)
 }
+
+// TCPSettings names the settings of every TCP connection of a lab, for reports.
+const TCPSettings = "gVisor " + stack.GVisorVersion + ", CUBIC, SACK, no RACK, receive buffer up to 6 MiB, send buffer 1 MiB"

@@ -2,6 +2,7 @@ package emu
 
 import (
 	"fmt"
+	"net/netip"
 	"path"
 	"slices"
 
@@ -74,7 +75,8 @@ func (l *Lab) addPod(p *Pod) error {
 		return err
 	}
 	p.node = node
-	p.Machine = Machine{lab: l, name: name, stack: stack.NewHost(l.drv, stack.Config{Name: name})}
+	onEcho := func(from netip.Addr) { p.notePeer("icmp", netip.AddrPortFrom(from, 0)) }
+	p.Machine = Machine{lab: l, name: name, stack: stack.NewHost(l.drv, stack.Config{Name: name, OnEcho: onEcho})}
 	if p.net, err = l.cni.AddPod(&node.overlay, p.stack); err != nil {
 		l.cluster.RemovePod(s.Namespace, s.Name)
 		return err

@@ -37,13 +37,13 @@ func (p *Pod) serve(container string, port corev1.ContainerPort) error {
 		if err != nil {
 			return err
 		}
-		p.lab.serving.Go(func() { p.httpServer(container).Serve(ln) })
+		p.lab.serving.Go(func() { p.httpServer(container).Serve(watchedListener{ln, &p.Machine}) })
 	case corev1.ProtocolUDP:
 		pc, err := p.ListenPacket("udp", address)
 		if err != nil {
 			return err
 		}
-		p.lab.serving.Go(func() { echoUDP(pc) })
+		p.lab.serving.Go(func() { p.echoUDP(pc) })
 	default:
 		return fmt.Errorf("protocol %s is not emulated", port.Protocol)
 	}
@@ -74,13 +74,14 @@ func (p *Pod) httpServer(container string) *http.Server {
 }
 
 // echoUDP sends every datagram back until the socket is closed.
-func echoUDP(pc net.PacketConn) {
+func (p *Pod) echoUDP(pc net.PacketConn) {
 	buf := make([]byte, 65535)
 	for {
 		n, from, err := pc.ReadFrom(buf)
 		if err != nil {
 			return
 		}
+		p.sawPeer("udp", from)
 		if _, err := pc.WriteTo(buf[:n], from); err != nil {
 			continue // the asker is gone or unreachable; the next one may not be
 		}

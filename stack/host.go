@@ -29,6 +29,10 @@ type Config struct {
 	// martian. kube-proxy sets it for node ports on the loopback address.
 	RouteLocalnet bool
 
+	// OnEcho, if set, is told who asked whenever the host answers a ping. It is
+	// called with the driver's lock held.
+	OnEcho func(from netip.Addr)
+
 	// Conntrack sets limits and timeouts of connection tracking.
 	Conntrack conntrack.Config
 }

@@ -184,6 +184,9 @@ func (h *Host) echo(p *packet) {
 		h.drop(p, DropNoSocket)
 		return
 	}
+	if h.cfg.OnEcho != nil {
+		h.cfg.OnEcho(src)
+	}
 	body := ip.payload()[icmpHeader:]
 	f := h.newFrame(ipv4MinHeader + icmpHeader + len(body))
 	b := f.Bytes()

@@ -496,3 +496,7 @@ func mssOption(seg []byte) int {
 	}
 	return 0
 }
+
+// GVisorVersion is the date of the gVisor release that ends TCP and UDP. A test
+// compares it with go.mod.
+const GVisorVersion = "20260905"

@@ -1,0 +1,253 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/podwire/podwire/emu"
+	"github.com/podwire/podwire/emu/virtual"
+	"github.com/podwire/podwire/pcap"
+	"github.com/podwire/podwire/topo"
+)
+
+// runFlags are the flags of podwire run.
+type runFlags struct {
+	pcap     string
+	seed     string
+	realTime bool
+	output   *output
+}
+
+func newRun() *cobra.Command {
+	var f runFlags
+	c := &cobra.Command{
+		Use:   "run FILE",
+		Short: "Build the network of a scenario, play its steps, check what they expect",
+		Example: `  podwire run examples/quickstart.yaml
+  podwire run examples/quickstart.yaml --pcap out.pcapng
+  podwire run examples/quickstart.yaml --pcap - | wireshark -k -i -
+  podwire run examples/quickstart.yaml -o json`,
+		Args: oneFile,
+		RunE: func(c *cobra.Command, args []string) error { return f.run(c, args[0]) },
+	}
+	c.Flags().StringVar(&f.pcap, "pcap", "", "write all packets to this pcapng `file`; - is standard output")
+	c.Flags().StringVar(&f.seed, "seed", "", "begin random choices at this `number` instead of the scenario's")
+	c.Flags().BoolVar(&f.realTime, "real-time", false, "let time pass as on the wall instead of jumping from event to event")
+	f.output = addOutput(c)
+	return c
+}
+
+// oneFile wants one argument and says what it is.
+func oneFile(c *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return fmt.Errorf("found %d files, want one: %s", len(args), c.UseLine())
+	}
+	return nil
+}
+
+// run plays one scenario.
+func (f *runFlags) run(c *cobra.Command, file string) error {
+	cfg, err := f.config(c.ErrOrStderr())
+	if err != nil {
+		return err
+	}
+	sc, err := load(c, file)
+	if err != nil {
+		return err
+	}
+	out := c.OutOrStdout()
+	if f.pcap == "-" {
+		out = c.ErrOrStderr() // standard output is the capture
+	}
+	capture, err := f.capture(c.OutOrStdout(), sc)
+	if err != nil {
+		return err
+	}
+	defer capture.abort()
+	cfg.OnBuild = capture.start
+	v, err := f.play(sc, cfg)
+	if err != nil {
+		return err
+	}
+	if err := capture.commit(); err != nil {
+		return err
+	}
+	if err := f.print(out, v); err != nil {
+		return err
+	}
+	if capture.path != "" && *f.output == "text" {
+		fmt.Fprintf(out, "packets: %s\n", capture.path)
+	}
+	if !v.Passed {
+		return errFailed
+	}
+	return nil
+}
+
+// config turns flags into settings.
+func (f *runFlags) config(stderr io.Writer) (topo.RunConfig, error) {
+	var cfg topo.RunConfig
+	if f.seed != "" {
+		n, err := strconv.ParseUint(f.seed, 0, 64)
+		if err != nil {
+			return cfg, fmt.Errorf("--seed: found %q, want a number from 0 to 2^64-1", f.seed)
+		}
+		cfg.Seed = &n
+	}
+	cfg.OnStep = progress(stderr)
+	return cfg, nil
+}
+
+// play runs the scenario in virtual or real time.
+func (f *runFlags) play(sc *topo.Scenario, cfg topo.RunConfig) (v *topo.Verdict, err error) {
+	if f.realTime {
+		return sc.Run(cfg)
+	}
+	err = virtual.Run(func(settle func()) error {
+		cfg.Settle = settle
+		var err error
+		v, err = sc.Run(cfg)
+		return err
+	})
+	return v, err
+}
+
+func (f *runFlags) print(w io.Writer, v *topo.Verdict) error {
+	if *f.output == "json" {
+		return writeJSON(w, v)
+	}
+	return v.WriteText(w)
+}
+
+func writeJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+// progress shows on a terminal which step is being played, and nothing
+// elsewhere.
+func progress(w io.Writer) func(n, of int, name string) {
+	file, ok := w.(*os.File)
+	if !ok || !term.IsTerminal(int(file.Fd())) {
+		return nil
+	}
+	return func(n, of int, name string) {
+		width, _, err := term.GetSize(int(file.Fd()))
+		if err != nil || width < 20 {
+			width = 80
+		}
+		line := []rune(fmt.Sprintf("step %d of %d: %s", n, of, name))
+		line = line[:min(len(line), width-1)]
+		fmt.Fprintf(w, "\r\x1b[K%s", string(line))
+		if n == of {
+			fmt.Fprint(w, "\r\x1b[K")
+		}
+	}
+}
+
+// capture is where the packets of a run go: a file that appears when it is
+// whole, a stream, or nowhere.
+type capture struct {
+	path   string
+	file   *pcap.File
+	writer *pcap.Writer
+	cfg    emu.CaptureConfig
+	lab    *emu.Capture
+}
+
+// capture prepares the output that --pcap names.
+func (f *runFlags) capture(stdout io.Writer, sc *topo.Scenario) (*capture, error) {
+	c := &capture{}
+	for _, p := range sc.Capture {
+		c.cfg.Points = append(c.cfg.Points, p.Value)
+	}
+	section := pcap.Section{
+		Application: "podwire " + version(), OS: "emulated Linux hosts",
+		Comment: fmt.Sprintf("scenario %s, design %s", sc.Name.Value, sc.Cluster.Design.Value),
+	}
+	var err error
+	switch f.pcap {
+	case "":
+		return c, nil
+	case "-":
+		if file, ok := stdout.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
+			return nil, errors.New("--pcap -: standard output is a terminal, want a file or a pipe")
+		}
+		if c.writer, err = pcap.NewWriter(stdout, section); err == nil {
+			err = c.writer.SetSync(true)
+		}
+	default:
+		c.path = f.pcap
+		if c.file, err = pcap.Create(f.pcap, section); err == nil {
+			c.writer = c.file.Writer
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("--pcap: %w", err)
+	}
+	return c, nil
+}
+
+// start begins capturing a lab.
+func (c *capture) start(lab *emu.Lab) (err error) {
+	if c.writer != nil {
+		c.lab, err = lab.CaptureTo(c.writer, c.cfg)
+	}
+	return err
+}
+
+// commit makes the file appear.
+func (c *capture) commit() error {
+	if c.lab != nil {
+		if err := c.lab.Close(); err != nil && !errors.Is(err, syscall.EPIPE) {
+			return fmt.Errorf("--pcap: %w", err)
+		}
+	}
+	if c.file == nil {
+		return nil
+	}
+	if err := c.file.Commit(); err != nil {
+		return fmt.Errorf("--pcap: %w", err)
+	}
+	return nil
+}
+
+// abort leaves nothing behind if commit was not reached.
+func (c *capture) abort() {
+	if c.file != nil {
+		c.file.Abort()
+	}
+}
+
+// load reads a scenario and explains what is wrong with it.
+func load(c *cobra.Command, file string) (*topo.Scenario, error) {
+	sc, diags := loader().Load(file)
+	if diags.HasErrors() {
+		for _, d := range diags {
+			fmt.Fprintln(c.ErrOrStderr(), d)
+		}
+		return nil, errReported
+	}
+	for _, d := range diags {
+		if d.Severity == topo.Warning {
+			fmt.Fprintln(c.ErrOrStderr(), d)
+		}
+	}
+	if len(sc.Steps) == 0 && len(sc.Pods) == 0 {
+		return nil, fmt.Errorf("%s: found no pods and no steps, want a scenario; hint: podwire validate explains manifests", file)
+	}
+	return sc, nil
+}
+
+// joinWords is for lists in help texts.
+func joinWords(words []string) string { return strings.Join(words, ", ") }

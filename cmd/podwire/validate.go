@@ -1,0 +1,112 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/spf13/cobra"
+
+	"github.com/podwire/podwire/kube"
+	"github.com/podwire/podwire/overlay"
+	"github.com/podwire/podwire/topo"
+)
+
+// loader is what podwire knows when it reads files.
+func loader() topo.Loader {
+	ld := topo.Loader{Validators: map[string]topo.Validator{
+		"Service": func(o runtime.Object) field.ErrorList {
+			s := o.DeepCopyObject().(*corev1.Service)
+			kube.DefaultService(s)
+			return kube.ValidateService(s)
+		},
+		"Pod": func(o runtime.Object) field.ErrorList {
+			p := o.DeepCopyObject().(*corev1.Pod)
+			kube.DefaultPod(p)
+			return kube.ValidatePod(p)
+		},
+	}}
+	for _, d := range overlay.Designs() {
+		ld.Designs = append(ld.Designs, d.Name)
+	}
+	return ld
+}
+
+func newValidate() *cobra.Command {
+	var out *output
+	var fix bool
+	c := &cobra.Command{
+		Use:   "validate FILE...",
+		Short: "Explain every mistake in scenarios and Kubernetes manifests, without running them",
+		Long: `validate reads scenarios and Kubernetes manifests and explains every mistake:
+where it is, what was found, what Kubernetes would do with it, and what was
+meant. It exits with 2 if there is an error, else with 0.`,
+		Example: `  podwire validate examples/quickstart.yaml
+  podwire validate service.yaml ingress.yaml -o json
+  podwire validate --fix service.yaml > fixed.yaml`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, files []string) error {
+			if fix {
+				return printFixed(c, files)
+			}
+			return validate(c, files, *out)
+		},
+	}
+	c.Flags().BoolVar(&fix, "fix", false, "print the file with // comments made YAML comments, and nothing else")
+	out = addOutput(c)
+	return c
+}
+
+// validate prints what is to be said about the files.
+func validate(c *cobra.Command, files []string, out output) error {
+	var all topo.Diagnostics
+	for _, f := range files {
+		_, diags := loader().Load(f)
+		all = append(all, diags...)
+	}
+	w := c.OutOrStdout()
+	if out == "json" {
+		if err := writeJSON(w, all); err != nil {
+			return err
+		}
+	} else if err := explain(w, files, all); err != nil {
+		return err
+	}
+	if all.HasErrors() {
+		return errReported
+	}
+	return nil
+}
+
+// explain prints findings with their source lines, and says so if there are none.
+func explain(w io.Writer, files []string, all topo.Diagnostics) error {
+	if err := all.WriteDetail(w); err != nil {
+		return err
+	}
+	if len(all) == 0 {
+		fmt.Fprintf(w, "%s: no mistakes found\n", joinWords(files))
+	}
+	return nil
+}
+
+// printFixed prints one file as it was meant.
+func printFixed(c *cobra.Command, files []string) error {
+	if len(files) != 1 {
+		return fmt.Errorf("--fix: found %d files, want one", len(files))
+	}
+	data, err := os.ReadFile(files[0])
+	if err != nil {
+		return err
+	}
+	fixed, applied := topo.Fix(data)
+	for _, d := range applied {
+		fmt.Fprintln(c.ErrOrStderr(), d)
+	}
+	_, err = io.Copy(c.OutOrStdout(), bytes.NewReader(fixed))
+	return err
+}

@@ -1,0 +1,134 @@
+package topo
+
+import (
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/podwire/podwire/emu"
+	"github.com/podwire/podwire/link"
+)
+
+// build makes the lab that the scenario describes, without playing a step.
+func (sc *Scenario) build(cfg RunConfig) (*emu.Lab, error) {
+	u := sc.Underlay
+	lab, err := emu.New(emu.Config{
+		Seed: sc.seed(cfg), Design: sc.Cluster.Design.Value,
+		PodCIDR: sc.Cluster.PodCIDR.Value, ServiceCIDR: sc.Cluster.ServiceCIDR.Value,
+		Underlay: emu.Underlay{Subnet: u.Subnet.Value, MTU: u.MTU.Value, Cable: u.Link.wire()},
+		Settle:   cfg.Settle,
+	})
+	if err != nil {
+		return nil, at(u.Pos, err)
+	}
+	if err := sc.populate(lab, cfg); err != nil {
+		lab.Close()
+		return nil, err
+	}
+	return lab, nil
+}
+
+// populate adds machines, starts the capture, then adds pods and objects, so
+// that the capture shows what a pod says when it starts.
+func (sc *Scenario) populate(lab *emu.Lab, cfg RunConfig) error {
+	for _, n := range sc.Cluster.Nodes {
+		cable := n.Link.over(sc.Underlay.Link).wire()
+		_, err := lab.AddNode(emu.NodeConfig{Name: n.Name.Value, Addr: n.Address.Value, PodCIDR: n.PodCIDR.Value, Cable: &cable})
+		if err != nil {
+			return at(n.Name.Pos, err)
+		}
+	}
+	for _, h := range sc.Hosts {
+		if _, err := lab.AddHost(emu.HostConfig{Name: h.Name.Value, Addr: h.Address.Value}); err != nil {
+			return at(h.Name.Pos, err)
+		}
+	}
+	if cfg.OnBuild != nil {
+		if err := cfg.OnBuild(lab); err != nil {
+			return err
+		}
+	}
+	for _, p := range sc.Pods {
+		if _, err := lab.AddPodObject(p.object()); err != nil {
+			return at(p.Name.Pos, err)
+		}
+	}
+	return sc.addObjects(lab)
+}
+
+// addObjects adds what the manifests hold besides pods.
+func (sc *Scenario) addObjects(lab *emu.Lab) error {
+	for _, o := range sc.Objects {
+		var err error
+		switch obj := o.Object.(type) {
+		case *corev1.Service:
+			_, err = lab.AddService(obj)
+		case *discoveryv1.EndpointSlice:
+			err = lab.SetEndpointSlice(obj)
+		}
+		if err != nil {
+			return at(o.Pos, err)
+		}
+	}
+	return nil
+}
+
+// at puts the place in the file in front of an error.
+func at(pos Pos, err error) error {
+	if !pos.IsValid() {
+		return err
+	}
+	return fmt.Errorf("%s: %w", pos, err)
+}
+
+func (sc *Scenario) seed(cfg RunConfig) uint64 {
+	if cfg.Seed != nil {
+		return *cfg.Seed
+	}
+	return sc.Seed.Value
+}
+
+// over fills what l does not set from base.
+func (l Link) over(base Link) Link {
+	l.Latency, l.Rate, l.Queue, l.Loss = either(l.Latency, base.Latency), either(l.Rate, base.Rate), either(l.Queue, base.Queue), either(l.Loss, base.Loss)
+	l.MTU = either(l.MTU, base.MTU)
+	return l
+}
+
+func either[T any](f, base Field[T]) Field[T] {
+	if f.IsSet() {
+		return f
+	}
+	return base
+}
+
+// wire is the cable as package link wants it. The MTU of a link is that of the
+// cable: larger packets are lost on it.
+func (l Link) wire() link.WireConfig {
+	return link.WireConfig{
+		Latency: l.Latency.Value, Rate: int64(l.Rate.Value), Queue: l.Queue.Value, Loss: l.Loss.Value, MTU: l.MTU.Value,
+	}
+}
+
+// object is the pod as Kubernetes knows it.
+func (p *Pod) object() *corev1.Pod {
+	o := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: p.Name.Value, Namespace: p.Namespace, Labels: p.Labels, Annotations: p.Annotations},
+		Spec:       corev1.PodSpec{NodeName: p.Node.Value},
+	}
+	for _, c := range p.Containers {
+		oc := corev1.Container{Name: c.Name.Value, Image: "podwire"}
+		for _, port := range c.Ports {
+			oc.Ports = append(oc.Ports, corev1.ContainerPort{
+				Name: port.Name, ContainerPort: int32(port.Number.Value), Protocol: corev1.Protocol(port.Protocol),
+			})
+		}
+		o.Spec.Containers = append(o.Spec.Containers, oc)
+	}
+	if len(o.Spec.Containers) == 0 {
+		o.Spec.Containers = []corev1.Container{{Name: "main", Image: "podwire"}}
+	}
+	return o
+}

@@ -1,0 +1,232 @@
+package topo
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/podwire/podwire/emu"
+)
+
+// RunConfig says how to play a scenario. The zero value plays it in real time
+// with the scenario's own seed.
+type RunConfig struct {
+	Seed   *uint64 // if not nil, instead of the scenario's
+	Settle func()  // makes time virtual; see emu.Config
+
+	// OnBuild is called once machines and cables stand, before the first pod
+	// starts: the moment to begin a capture.
+	OnBuild func(*emu.Lab) error
+
+	// OnStep is called before each step: its number from 1, their count, name.
+	OnStep func(n, of int, name string)
+}
+
+// stepTimeout bounds one exchange, on the lab's clock.
+const stepTimeout = 30 * time.Second
+
+// Run builds the lab, plays the steps one after another, and checks what they
+// expect. The error says that the lab could not be built; a step that fails is
+// part of the verdict. The scenario must have loaded without errors.
+func (sc *Scenario) Run(cfg RunConfig) (v *Verdict, err error) {
+	lab, err := sc.build(cfg)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if cerr := lab.Close(); err == nil {
+			err = cerr
+		}
+	}()
+	v = &Verdict{
+		Scenario: sc.name(), File: sc.File, Design: lab.Config().Design, Nodes: len(lab.Nodes()), Pods: len(lab.Pods()),
+		Seed: sc.seed(cfg), Virtual: cfg.Settle != nil, TCP: emu.TCPSettings, Passed: true, Steps: []StepResult{},
+	}
+	for i := range sc.Steps {
+		s := &sc.Steps[i]
+		if cfg.OnStep != nil {
+			cfg.OnStep(i+1, len(sc.Steps), s.title())
+		}
+		r := play(lab, s)
+		r.Number = i + 1
+		v.Passed = v.Passed && r.Passed
+		v.Steps = append(v.Steps, r)
+	}
+	v.Duration = lab.Now()
+	return v, nil
+}
+
+func (sc *Scenario) name() string {
+	if sc.Name.Value != "" {
+		return sc.Name.Value
+	}
+	return sc.File
+}
+
+// title is the step's name, or one made from what it does.
+func (s *Step) title() string {
+	if s.Name.Value != "" {
+		return s.Name.Value
+	}
+	switch {
+	case s.Ping != nil:
+		return fmt.Sprintf("ping %s -> %s", s.Ping.From.Text, s.Ping.To.Text)
+	case s.HTTP != nil:
+		return fmt.Sprintf("http %s -> %s", s.HTTP.From.Text, s.HTTP.URL.Value)
+	case s.TCP != nil:
+		return fmt.Sprintf("tcp %s -> %s:%d", s.TCP.From.Text, s.TCP.To.Text, s.TCP.To.Port)
+	case s.UDP != nil:
+		return fmt.Sprintf("udp %s -> %s:%d", s.UDP.From.Text, s.UDP.To.Text, s.UDP.To.Port)
+	case s.Sleep != nil:
+		return fmt.Sprintf("sleep %v", s.Sleep.Value)
+	case s.Down != nil:
+		return "down " + s.Down.target().Text
+	case s.Up != nil:
+		return "up " + s.Up.target().Text
+	}
+	return s.Verb()
+}
+
+func (f *Fault) target() Ref {
+	if f.Link.IsSet() {
+		return f.Link
+	}
+	return f.Node
+}
+
+// play waits for the step's time, does it, and checks what came of it.
+func play(lab *emu.Lab, s *Step) StepResult {
+	if s.At.IsSet() {
+		if left := s.At.Value - lab.Now(); left > 0 {
+			lab.Sleep(left)
+		}
+	}
+	r := StepResult{Name: s.title(), Verb: s.Verb(), Pos: s.Pos, Start: lab.Now(), Passed: true, Checks: []Check{}}
+	p := player{lab: lab, step: s, result: &r}
+	switch {
+	case s.Ping != nil:
+		p.ping(s.Ping)
+	case s.HTTP != nil:
+		p.http(s.HTTP)
+	case s.TCP != nil:
+		p.exchange("tcp", s.TCP)
+	case s.UDP != nil:
+		p.exchange("udp", s.UDP)
+	case s.Sleep != nil:
+		lab.Sleep(s.Sleep.Value)
+		r.Outcome = fmt.Sprintf("it is %v", lab.Now())
+	case s.Down != nil:
+		p.fault(s.Down, false)
+	case s.Up != nil:
+		p.fault(s.Up, true)
+	}
+	if r.Took == 0 {
+		r.Took = lab.Now() - r.Start
+	}
+	p.finish()
+	return r
+}
+
+// player plays one step.
+type player struct {
+	lab    *emu.Lab
+	step   *Step
+	result *StepResult
+	err    error
+	peer   string // the network of emu.Lab.LastPeer that shows who was seen
+}
+
+// machine returns the machine that a reference names.
+func (p *player) machine(r Ref) *emu.Machine {
+	switch r.Kind {
+	case RefPod:
+		return p.lab.Machine(r.Namespace + "/" + r.Name)
+	case RefNode, RefHost:
+		return p.lab.Machine(r.Name)
+	}
+	return nil
+}
+
+// address returns what the lab resolves to the thing that a reference names.
+func (p *player) address(r Ref) string {
+	switch r.Kind {
+	case RefPod:
+		return p.lab.Machine(r.Namespace + "/" + r.Name).Addr().String()
+	case RefNode, RefHost:
+		return p.lab.Machine(r.Name).Addr().String()
+	case RefIP:
+		return r.Addr.String()
+	case RefService:
+		return r.Name + "." + r.Namespace + ".svc.cluster.local"
+	}
+	return r.Text
+}
+
+// fault takes a link or a node down or up.
+func (p *player) fault(f *Fault, up bool) {
+	word := map[bool]string{true: "up", false: "down"}[up]
+	if f.Link.IsSet() {
+		if m := p.machine(f.Link); m != nil {
+			m.SetLink(up)
+		}
+		p.result.Outcome = "the cable of " + f.Link.Text + " is " + word
+		return
+	}
+	if n := p.lab.Node(f.Node.Name); n != nil {
+		n.SetUp(up)
+	}
+	p.result.Outcome = f.Node.Text + " is " + word
+}
+
+// finish checks what every verb can expect: the error and the time, and who
+// was seen.
+func (p *player) finish() {
+	r, e := p.result, p.step.Expect
+	if p.err != nil {
+		r.Error = errorWord(p.err)
+		r.Outcome = fmt.Sprintf("%s: %v", r.Error, p.err)
+	}
+	switch {
+	case e.Error.IsSet():
+		got := r.Error
+		if got == "" {
+			got = "no error"
+		}
+		r.check("error", got, e.Error.Value, r.Error == e.Error.Value)
+	case p.err != nil:
+		r.check("error", r.Error, "none", false)
+	}
+	if e.Within.IsSet() {
+		r.check("within", r.Took.String(), "at most "+e.Within.Value.String(), r.Took <= e.Within.Value)
+	}
+	if e.Exactly.IsSet() {
+		r.check("exactly", r.Took.String(), e.Exactly.Value.String(), r.Took == e.Exactly.Value)
+	}
+	if e.SourceIP.IsSet() {
+		p.checkSource(e.SourceIP)
+	}
+}
+
+// checkSource compares who was seen with who was expected.
+func (p *player) checkSource(want Ref) {
+	text := p.address(want)
+	got := "nobody"
+	if seen, ok := p.lab.LastPeer(p.peer); ok && seen.At >= p.result.Start {
+		got = seen.Addr.Addr().String()
+	}
+	if want.Kind != RefIP {
+		text = fmt.Sprintf("%s (%s)", text, want.Text)
+	}
+	addr, err := p.lab.Resolve(p.address(want))
+	p.result.check("sourceIP", got, text, err == nil && got == addr.String())
+}
+
+// errorWord names an error in the words of [StepErrors], or "error".
+func errorWord(err error) string {
+	for _, w := range errorWords {
+		if slices.ContainsFunc(w.is, func(f func(error) bool) bool { return f(err) }) {
+			return w.word
+		}
+	}
+	return "error"
+}

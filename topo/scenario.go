@@ -1,0 +1,221 @@
+package topo
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Scenario is everything one scenario file and its manifests say. What the files
+// left out holds its default and has no position.
+type Scenario struct {
+	File      string // as given to Load or Parse
+	Name      Field[string]
+	Seed      Field[uint64] // of everything random in the lab; 0 if not written
+	Cluster   Cluster
+	Underlay  Underlay
+	Hosts     []Host
+	Manifests []Field[string] // paths as written, relative to File
+	Steps     []Step
+	// Capture lists globs over capture points, as of path.Match; "all" is every
+	// point. If empty, nothing is captured.
+	Capture []Field[string]
+	// Objects are the Kubernetes objects of all files, in order.
+	Objects []*Object
+	// Pods are the pods of the shorthand, of Pod manifests and of Deployments,
+	// each placed on a node.
+	Pods []*Pod
+}
+
+// Cluster is the Kubernetes cluster.
+type Cluster struct {
+	Pos         Pos
+	Design      Field[string]       // default flannel-vxlan
+	Proxy       Field[string]       // default iptables
+	PodCIDR     Field[netip.Prefix] // default 10.244.0.0/16
+	ServiceCIDR Field[netip.Prefix] // default 10.96.0.0/12
+	Nodes       []Node              // default two, node1 and node2
+}
+
+// Node is one machine of the cluster.
+type Node struct {
+	Name    Field[string]
+	Address Field[netip.Addr]   // on the underlay; default from .11 up
+	PodCIDR Field[netip.Prefix] // default the n-th /24 of the cluster's
+	Link    Link                // the node's cable; unset fields are the underlay's
+	Labels  map[string]string   // always holds kubernetes.io/hostname
+}
+
+// Link is the behaviour of one cable, in each direction.
+type Link struct {
+	Pos     Pos
+	Latency Field[time.Duration] // one way
+	Rate    Field[uint64]        // bits per second; 0 is unlimited
+	MTU     Field[int]           // bytes of IP packet; default 1500
+	Queue   Field[int]           // frames; 0 is the cable's own default
+	Loss    Field[float64]       // from 0 to 1
+}
+
+// Underlay is the network that joins nodes and outside hosts. The Link part is
+// the default of every cable.
+type Underlay struct {
+	Link
+	Subnet Field[netip.Prefix] // default 192.168.56.0/24
+}
+
+// Host is a machine outside the cluster.
+type Host struct {
+	Name    Field[string]
+	Address Field[netip.Addr] // default the next free after the nodes
+}
+
+// Pod is one pod to run, whichever way it was declared.
+type Pod struct {
+	Namespace   string
+	Name        Field[string]
+	Node        Field[string] // not set: placed by podwire, fewest pods first
+	Labels      map[string]string
+	Annotations map[string]string
+	HostNetwork bool
+	Containers  []Container
+	// Owner names the workload that made the pod, e.g. "Deployment/web". It is
+	// empty for a pod declared as such.
+	Owner string
+}
+
+// Key returns namespace/name.
+func (p *Pod) Key() string { return p.Namespace + "/" + p.Name.Value }
+
+// Container is one container of a Pod.
+type Container struct {
+	Name  Field[string]
+	Ports []ContainerPort
+}
+
+// ContainerPort is a port that a container declares, hence answers.
+type ContainerPort struct {
+	Name     string // may be empty
+	Number   Field[int]
+	Protocol string // TCP, UDP or SCTP
+}
+
+// Step is one step of the timeline. Exactly one of the verbs is not nil.
+type Step struct {
+	Pos  Pos
+	Name Field[string]
+	// At is the time since the lab began at which the step starts; if not set,
+	// when the step before it has ended.
+	At     Field[time.Duration]
+	Ping   *Ping
+	HTTP   *HTTP
+	TCP    *Exchange
+	UDP    *Exchange
+	Sleep  *Field[time.Duration]
+	Down   *Fault
+	Up     *Fault
+	Expect Expect
+}
+
+// Verb returns the word that the step was written with: ping, http, tcp, udp,
+// sleep, down or up; "" for a step without a usable verb.
+func (s *Step) Verb() string {
+	switch {
+	case s.Ping != nil:
+		return "ping"
+	case s.HTTP != nil:
+		return "http"
+	case s.TCP != nil:
+		return "tcp"
+	case s.UDP != nil:
+		return "udp"
+	case s.Sleep != nil:
+		return "sleep"
+	case s.Down != nil:
+		return "down"
+	case s.Up != nil:
+		return "up"
+	}
+	return ""
+}
+
+// Ping sends ICMP echo requests.
+type Ping struct {
+	From, To Ref
+	Count    Field[int]           // default 1
+	Size     Field[int]           // bytes of ICMP payload; default 56, as ping(8)
+	Interval Field[time.Duration] // default 1s
+	DF       Field[bool]          // forbid fragmentation; default true, as ping(8) on Linux
+}
+
+// HTTP makes one HTTP request.
+type HTTP struct {
+	From   Ref
+	URL    Field[string]
+	Host   Ref                 // the URL's host, with the port to connect to
+	Method Field[string]       // default GET
+	Header map[string][]string // canonical keys, as net/http.Header
+	Body   Field[string]
+}
+
+// Exchange opens a TCP connection or sends UDP datagrams, and reads the answer.
+type Exchange struct {
+	From, To Ref // To has a port
+	Send     Field[string]
+	Expect   Field[string] // the bytes that must come back; if not set, any
+	Count    Field[int]    // exchanges one after another; default 1
+}
+
+// Fault takes something down or up.
+type Fault struct {
+	Link Ref // a node, host or pod: its cable
+	Node Ref // a node as a whole
+}
+
+// Expect is what a step must find. Fields that are not set are not checked.
+type Expect struct {
+	Pos      Pos
+	Status   Field[int] // HTTP status
+	Body     Field[string]
+	Contains Field[string]
+	Error    Field[string] // one of StepErrors
+	Within   Field[time.Duration]
+	Exactly  Field[time.Duration]
+	// SourceIP is who the answering side saw as its peer: an address, or a name
+	// that stands for one.
+	SourceIP Ref
+	TTL      Field[int]
+	Loss     Field[float64] // share of pings without answer
+}
+
+// StepErrors are the words of expect.error.
+var StepErrors = []string{
+	"timeout", "refused", "reset", "unreachable", "prohibited", "too-big", "ttl-exceeded", "unknown-name",
+}
+
+// RefKind says what a [Ref] turned out to be. The zero value is RefNone.
+type RefKind int
+
+// The kinds of things a name may stand for.
+const (
+	RefNone RefKind = iota // not written, or not found
+	RefPod
+	RefNode
+	RefHost
+	RefService
+	RefIngress // a host name that an Ingress rule declares
+	RefIP
+)
+
+// Ref is a name or an address in a step, resolved.
+type Ref struct {
+	Pos       Pos
+	Text      string // as written
+	Kind      RefKind
+	Namespace string     // of a pod or service
+	Name      string     // without namespace, container and port
+	Container string     // of a pod; "" is its first
+	Addr      netip.Addr // of a RefIP
+	Port      int        // 0 if none was written
+}
+
+// IsSet reports whether the reference was written.
+func (r Ref) IsSet() bool { return r.Pos.IsValid() }

@@ -1,0 +1,115 @@
+package topo
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// A Verdict is what came of playing a scenario. Its JSON form is stable:
+// fields are added, not changed. Durations are in nanoseconds.
+type Verdict struct {
+	Scenario string        `json:"scenario"`
+	File     string        `json:"file"`
+	Design   string        `json:"design"`
+	Nodes    int           `json:"nodes"`
+	Pods     int           `json:"pods"`
+	Seed     uint64        `json:"seed"`
+	Virtual  bool          `json:"virtualTime"`
+	TCP      string        `json:"tcp"`      // the settings of every TCP connection
+	Duration time.Duration `json:"duration"` // of the lab's clock
+	Passed   bool          `json:"passed"`
+	Steps    []StepResult  `json:"steps"`
+}
+
+// A StepResult is what came of one step.
+type StepResult struct {
+	Number  int           `json:"number"` // from 1
+	Name    string        `json:"name"`
+	Verb    string        `json:"verb"`
+	Pos     Pos           `json:"position"`
+	Start   time.Duration `json:"start"` // on the lab's clock
+	Took    time.Duration `json:"took"`
+	Passed  bool          `json:"passed"`
+	Outcome string        `json:"outcome"`         // what happened, in one line
+	Error   string        `json:"error,omitempty"` // one of StepErrors, or other words
+	Checks  []Check       `json:"checks"`
+}
+
+// A Check is one expectation of a step.
+type Check struct {
+	What   string `json:"what"` // the key under expect
+	Want   string `json:"want"`
+	Got    string `json:"got"`
+	Passed bool   `json:"passed"`
+}
+
+// WriteText prints the verdict as a table for people.
+func (v *Verdict) WriteText(w io.Writer) error {
+	clock := "real time"
+	if v.Virtual {
+		clock = "virtual time"
+	}
+	fmt.Fprintf(w, "%s: %s, %s, %s, seed %d, %s\n\n", v.Scenario, v.Design, plural(v.Nodes, "node"), plural(v.Pods, "pod"), v.Seed, clock)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, s := range v.Steps {
+		fmt.Fprintf(t, "%s\t%d\t%s\t%v\n", mark(s.Passed), s.Number, s.Name, s.Took)
+		fmt.Fprintf(t, "\t\t  %s\t\n", s.Outcome)
+		for _, c := range s.Checks {
+			if !c.Passed {
+				fmt.Fprintf(t, "\t\t  %s: got %s, want %s (%s)\t\n", c.What, c.Got, c.Want, s.Pos)
+			}
+		}
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "\n%s after %v\n", v.summary(), v.Duration)
+	return err
+}
+
+func mark(ok bool) string {
+	if ok {
+		return "ok"
+	}
+	return "FAIL"
+}
+
+// summary counts steps and checks.
+func (v *Verdict) summary() string {
+	var failed, checks int
+	for _, s := range v.Steps {
+		checks += len(s.Checks)
+		if !s.Passed {
+			failed++
+		}
+	}
+	if failed == 0 {
+		return fmt.Sprintf("PASS: %s, %s hold,", plural(len(v.Steps), "step"), plural(checks, "check"))
+	}
+	return fmt.Sprintf("FAIL: %d of %s", failed, plural(len(v.Steps), "step"))
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// check adds one expectation to the result.
+func (r *StepResult) check(what, got, want string, ok bool) {
+	r.Checks = append(r.Checks, Check{What: what, Want: want, Got: got, Passed: ok})
+	r.Passed = r.Passed && ok
+}
+
+// shorten cuts text for a table.
+func shorten(s string, n int) string {
+	s = strings.Join(strings.Fields(s), " ")
+	if len([]rune(s)) <= n {
+		return s
+	}
+	return string([]rune(s)[:n-1]) + "…"
+}

@@ -1,0 +1,263 @@
+package topo
+
+import (
+	"encoding/json"
+	"fmt"
+	"hash/fnv"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+)
+
+// buildPods turns Pod and Deployment objects into pods beside those of the
+// shorthand, and places every pod on a node.
+func (l *load) buildPods() {
+	for _, o := range l.sc.Objects {
+		switch obj := o.Object.(type) {
+		case *corev1.Pod:
+			l.sc.Pods = append(l.sc.Pods, l.podFrom(o, obj.ObjectMeta, obj.Spec, "spec"))
+		case *appsv1.Deployment:
+			l.deploymentPods(o, obj)
+		}
+	}
+	if len(l.sc.Pods) > MaxPods {
+		l.addAt(l.sc.Pods[MaxPods].Name.Pos, Diagnostic{Rule: "too-large", Message: fmt.Sprintf("more than %d pods are declared", MaxPods)})
+		l.sc.Pods = l.sc.Pods[:MaxPods]
+	}
+	l.checkPodNames()
+	l.place()
+}
+
+// podFrom makes a pod of a manifest; path is where its spec stands in o.
+func (l *load) podFrom(o *Object, meta metav1.ObjectMeta, spec corev1.PodSpec, path string) *Pod {
+	p := &Pod{Namespace: o.Namespace, Name: o.Name, Labels: meta.Labels, Annotations: meta.Annotations, HostNetwork: spec.HostNetwork}
+	if spec.NodeName != "" {
+		pos, _ := o.Position(path + ".nodeName")
+		p.Node = Field[string]{spec.NodeName, pos}
+	} else if len(spec.NodeSelector) > 0 {
+		l.selectNode(o, p, spec.NodeSelector, path)
+	}
+	for i, c := range spec.Containers {
+		at := fmt.Sprintf("%s.containers[%d]", path, i)
+		pos, _ := o.Position(at + ".name")
+		pc := Container{Name: Field[string]{c.Name, pos}}
+		for j, port := range c.Ports {
+			pos, _ := o.Position(fmt.Sprintf("%s.ports[%d].containerPort", at, j))
+			proto := string(port.Protocol)
+			if proto == "" {
+				proto = "TCP"
+			}
+			pc.Ports = append(pc.Ports, ContainerPort{port.Name, Field[int]{int(port.ContainerPort), pos}, proto})
+		}
+		p.Containers = append(p.Containers, pc)
+	}
+	if len(spec.Containers) == 0 {
+		pos, _ := o.Position(path + ".containers")
+		l.addAt(pos, Diagnostic{Rule: "missing-value", Message: fmt.Sprintf("%s.containers: no container, want one", path),
+			Effect: fmt.Sprintf("API server: %s %q is invalid: %s.containers: Required value", o.Kind, o.Name.Value, path)})
+	}
+	l.checkContainers(p)
+	return p
+}
+
+// selectNode settles a nodeSelector: the first node that has all its labels.
+func (l *load) selectNode(o *Object, p *Pod, want map[string]string, path string) {
+	pos, _ := o.Position(path + ".nodeSelector")
+	sel := labels.SelectorFromSet(want)
+	for _, n := range l.sc.Cluster.Nodes {
+		if sel.Matches(labels.Set(n.Labels)) {
+			p.Node = Field[string]{n.Name.Value, pos}
+			return
+		}
+	}
+	l.addAt(pos, Diagnostic{Rule: "unschedulable", Message: fmt.Sprintf("no node has the labels %s", sel),
+		Effect: "the pod stays Pending: 0 nodes match its node selector"})
+}
+
+// deploymentPods makes the pods of a Deployment, named as its ReplicaSet would
+// name them: NAME-<hash of the template>-<5 random characters>. The characters
+// follow from the scenario's seed.
+func (l *load) deploymentPods(o *Object, dep *appsv1.Deployment) {
+	l.checkDeployment(o, dep)
+	replicas := 1
+	if dep.Spec.Replicas != nil {
+		replicas = int(*dep.Spec.Replicas)
+	}
+	if room := MaxPods - len(l.sc.Pods); replicas < 0 || replicas > room {
+		pos, _ := o.Position("spec.replicas")
+		l.addAt(pos, Diagnostic{Rule: "too-large", Message: fmt.Sprintf("spec.replicas: found %d, want 0 to %d (all pods together)", replicas, room)})
+		return
+	}
+	if replicas == 0 {
+		return
+	}
+	template := l.podFrom(o, dep.Spec.Template.ObjectMeta, dep.Spec.Template.Spec, "spec.template.spec")
+	hash := templateHash(dep.Spec.Template)
+	rng := rand.New(rand.NewPCG(l.sc.Seed.Value, fnv64([]byte(o.Namespace+"/"+o.Name.Value))))
+	used := map[string]bool{}
+	for range replicas {
+		suffix := safeString(rng.Uint64, 5)
+		for used[suffix] {
+			suffix = safeString(rng.Uint64, 5)
+		}
+		used[suffix] = true
+		pod := *template
+		pod.Name = Field[string]{fmt.Sprintf("%s-%s-%s", o.Name.Value, hash, suffix), o.Name.Pos}
+		pod.Owner = "Deployment/" + o.Name.Value
+		pod.Labels = maps.Clone(template.Labels)
+		if pod.Labels == nil {
+			pod.Labels = map[string]string{}
+		}
+		pod.Labels["pod-template-hash"] = hash
+		l.sc.Pods = append(l.sc.Pods, &pod)
+	}
+}
+
+// checkDeployment checks that a Deployment selects its own pods.
+func (l *load) checkDeployment(o *Object, dep *appsv1.Deployment) {
+	pos, _ := o.Position("spec.selector")
+	if dep.Spec.Selector == nil {
+		l.addAt(pos, Diagnostic{Rule: "missing-value", Message: "spec.selector: no selector, want one that matches spec.template.metadata.labels",
+			Effect: fmt.Sprintf("API server: Deployment %q is invalid: spec.selector: Required value", o.Name.Value)})
+		return
+	}
+	sel, err := metav1.LabelSelectorAsSelector(dep.Spec.Selector)
+	if err != nil {
+		l.addAt(pos, Diagnostic{Rule: "bad-value", Message: "spec.selector: " + err.Error()})
+		return
+	}
+	if !sel.Matches(labels.Set(dep.Spec.Template.Labels)) {
+		pos, _ := o.Position("spec.template.metadata.labels")
+		l.addAt(pos, Diagnostic{Rule: "selector-mismatch",
+			Message: fmt.Sprintf("spec.selector %s does not match the labels of spec.template: %s", sel, labels.Set(dep.Spec.Template.Labels)),
+			Effect:  fmt.Sprintf("API server: Deployment %q is invalid: spec.template.metadata.labels: `selector` does not match template `labels`", o.Name.Value)})
+	}
+}
+
+// safeAlphabet is that of Kubernetes' generated names: no vowels, hence no words,
+// and nothing easily misread.
+const safeAlphabet = "bcdfghjklmnpqrstvwxz2456789"
+
+func safeString(next func() uint64, n int) string {
+	var b strings.Builder
+	for range n {
+		b.WriteByte(safeAlphabet[next()%uint64(len(safeAlphabet))])
+	}
+	return b.String()
+}
+
+// templateHash is a stand-in for the pod-template-hash: of the same shape, and
+// different for different templates, but not the number Kubernetes computes.
+func templateHash(t corev1.PodTemplateSpec) string {
+	data, err := json.Marshal(t)
+	if err != nil {
+		data = []byte(err.Error())
+	}
+	h := fnv64(data)
+	return safeString(func() uint64 { h = h*6364136223846793005 + 1442695040888963407; return h >> 33 }, 10)
+}
+
+func fnv64(data []byte) uint64 {
+	h := fnv.New64a()
+	h.Write(data)
+	return h.Sum64()
+}
+
+// checkPodNames finds pods of one namespace that share a name.
+func (l *load) checkPodNames() {
+	first := map[string]Pos{}
+	for _, p := range l.sc.Pods {
+		if !p.Name.IsSet() {
+			continue
+		}
+		at, dup := first[p.Key()]
+		if dup && l.hasErrorAt(p.Name.Pos) {
+			continue // two Pod manifests of one name: said already
+		}
+		if dup {
+			l.addAt(p.Name.Pos, Diagnostic{Rule: "duplicate-name", Message: fmt.Sprintf("pod %s is declared twice, first at %s", quoted(p.Key()), at)})
+			continue
+		}
+		first[p.Key()] = p.Name.Pos
+	}
+}
+
+// place puts each pod that names no node on the node with the fewest pods, the
+// first of equals, and checks the nodes that were named.
+func (l *load) place() {
+	nodes := l.sc.Cluster.Nodes
+	load := make([]int, len(nodes))
+	index := map[string]int{}
+	var names []string
+	for i, n := range nodes {
+		index[n.Name.Value] = i
+		names = append(names, n.Name.Value)
+	}
+	bad := map[Pos]bool{} // the pods of a Deployment share one position
+	for _, p := range l.sc.Pods {
+		if !p.Node.IsSet() {
+			continue
+		}
+		i, ok := index[p.Node.Value]
+		if ok {
+			load[i]++
+		} else if !bad[p.Node.Pos] {
+			bad[p.Node.Pos] = true
+			l.addAt(p.Node.Pos, Diagnostic{Rule: "unknown-node", Message: fmt.Sprintf("pod %s: unknown node %s", p.Name.Value, quoted(p.Node.Value)),
+				Effect: "the pod stays Pending for ever", Hint: didYouMean(p.Node.Value, "nodes", names)})
+		}
+	}
+	least := newHeap(load)
+	for _, p := range l.sc.Pods {
+		if !p.Node.IsSet() {
+			p.Node.Value = names[least.take()]
+		}
+	}
+}
+
+// newHeap orders nodes by (pods, index).
+func newHeap(load []int) *nodeHeap {
+	h := &nodeHeap{load: load, order: make([]int, len(load))}
+	for i := range h.order {
+		h.order[i] = i
+	}
+	slices.SortStableFunc(h.order, func(a, b int) int { return load[a] - load[b] })
+	return h
+}
+
+// nodeHeap is a binary heap of node indexes; a sorted slice is one already.
+type nodeHeap struct {
+	load  []int
+	order []int
+}
+
+func (h *nodeHeap) less(a, b int) bool {
+	a, b = h.order[a], h.order[b]
+	return h.load[a] < h.load[b] || h.load[a] == h.load[b] && a < b
+}
+
+// take returns the least loaded node and counts one more pod on it.
+func (h *nodeHeap) take() int {
+	top := h.order[0]
+	h.load[top]++
+	for i := 0; ; {
+		c := 2*i + 1
+		if c >= len(h.order) {
+			return top
+		}
+		if c+1 < len(h.order) && h.less(c+1, c) {
+			c++
+		}
+		if !h.less(c, i) {
+			return top
+		}
+		h.order[i], h.order[c] = h.order[c], h.order[i]
+		i = c
+	}
+}
