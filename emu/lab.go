@@ -189,6 +189,10 @@ func (l *Lab) Now() time.Duration {
 	return now
 }
 
+// Deadline returns the time that lies d ahead, for SetDeadline of the lab's
+// connections.
+func (l *Lab) Deadline(d time.Duration) time.Time { return l.drv.Epoch().Add(l.Now() + d) }
+
 // Sleep blocks the caller for a time of the lab's clock.
 func (l *Lab) Sleep(d time.Duration) { l.drv.Sleep(d) }
 

@@ -58,7 +58,7 @@ func (p *Pod) httpServer(container string) *http.Server {
 	text := func(format string, args ...any) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintf(w, format, args...) }
 	}
-	mux.HandleFunc("/", text("%s\n", p.spec.Name))
+	mux.HandleFunc("/{$}", text("%s\n", p.spec.Name))
 	mux.HandleFunc("/hostname", text("%s", p.spec.Name))
 	mux.HandleFunc("/container", text("%s", container))
 	mux.HandleFunc("/healthz", text("ok"))

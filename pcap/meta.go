@@ -15,7 +15,8 @@ func (r *Reader) readSection(body []byte) error {
 		return fmt.Errorf("section: %w", err)
 	}
 	// Some writers say 1.2 and mean 1.0; readers have to accept it (section
-	// 4.1).
+	// 4.1). There is no other version: rather than skip the section and lose
+	// its packets unnoticed, fail.
 	major, minor := r.order.Uint16(body[4:]), r.order.Uint16(body[6:])
 	if major != 1 || minor != 0 && minor != 2 {
 		return fmt.Errorf("section: version %d.%d, want 1.0", major, minor)

@@ -521,10 +521,10 @@ func TestReaderFollowsALiveStream(t *testing.T) {
 		}
 		for range next {
 			if err == nil {
-				err = w.WritePacket(&Packet{Time: epoch, Data: []byte{1}})
+				err = w.WriteStatistics(0, Statistics{Time: epoch, Received: 1})
 			}
 			if err == nil {
-				err = w.WriteStatistics(0, Statistics{Time: epoch, Received: 1})
+				err = w.WritePacket(&Packet{Time: epoch, Data: []byte{1}})
 			}
 		}
 		out.CloseWithError(err)
@@ -534,7 +534,7 @@ func TestReaderFollowsALiveStream(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, ok := r.Statistics(0); ok {
-		t.Error("statistics before any were read")
+		t.Error("there are statistics before any were read")
 	}
 	for n := range 3 {
 		next <- struct{}{}

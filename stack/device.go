@@ -33,7 +33,7 @@ const (
 )
 
 // A Device is a network device of a host. Its exported fields are set when it
-// is made and only read afterwards.
+// is made and only read afterwards; SetMTU changes the MTU.
 type Device struct {
 	Name  string
 	Index int // as `ip link` numbers it, from 1 for lo
@@ -48,8 +48,9 @@ type Device struct {
 	loopback bool
 	transmit func(*link.Frame)
 	port     *link.Port
-	bridge   *link.Bridge // set on a bridge device
-	unsure   int          // neighbours that wait for a confirmation
+	bridge   *link.Bridge     // set on a bridge device
+	member   *link.BridgePort // set on a device that is a port of a bridge
+	unsure   int              // neighbours that wait for a confirmation
 }
 
 // DeviceConfig describes a device that is not made from a port: a tunnel.
@@ -75,8 +76,8 @@ func (h *Host) AddDevice(cfg DeviceConfig) (*Device, error) {
 		return nil, fmt.Errorf("stack: %s: device name %q has %d bytes, want 1 to 15", h.name, cfg.Name, len(cfg.Name))
 	case h.Device(cfg.Name) != nil:
 		return nil, fmt.Errorf("stack: %s: there is already a device %q", h.name, cfg.Name)
-	case cfg.MTU < 68 || cfg.MTU > 65535:
-		return nil, fmt.Errorf("stack: %s: device %s: MTU %d, want 68 to 65535", h.name, cfg.Name, cfg.MTU)
+	case !validMTU(cfg.MTU):
+		return nil, errMTU(h.name, cfg.Name, cfg.MTU)
 	}
 	if cfg.Type == 0 {
 		cfg.Type = link.LinkEthernet
@@ -138,6 +139,7 @@ func (h *Host) AddBridgePort(br *Device, name string, mac link.MAC, mtu int, por
 	d.port = port
 	p := br.bridge.AddPort(name, port)
 	p.MTU, p.Point = mtu, d.point
+	d.member = p
 	return d, p, nil
 }
 
@@ -173,6 +175,26 @@ func (d *Device) SetUp(up bool) {
 	if d.port != nil {
 		d.port.SetUp(up)
 	}
+}
+
+// validMTU reports whether a device can have the MTU: at least what every IPv4
+// link carries (RFC 791 §3.2), at most what an IPv4 packet holds.
+func validMTU(mtu int) bool { return mtu >= 68 && mtu <= 65535 }
+
+func errMTU(host, device string, mtu int) error {
+	return fmt.Errorf("stack: %s: device %s: MTU %d, want 68 to 65535", host, device, mtu)
+}
+
+// SetMTU is `ip link set dev NAME mtu N`. Of a veth pair it changes one end.
+func (d *Device) SetMTU(mtu int) error {
+	if !validMTU(mtu) {
+		return errMTU(d.host.name, d.Name, mtu)
+	}
+	d.MTU = mtu
+	if d.member != nil {
+		d.member.MTU = mtu
+	}
+	return nil
 }
 
 // AddAddr adds an address with its prefix length, and the route to the link

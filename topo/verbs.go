@@ -208,7 +208,7 @@ func (p *player) once(network, to string, v *Exchange) (string, error) {
 	if network == "tcp" && !v.Send.IsSet() && !v.Expect.IsSet() {
 		return "", nil
 	}
-	c.SetDeadline(time.Now().Add(stepTimeout))
+	c.SetDeadline(p.lab.Deadline(stepTimeout))
 	if _, err := io.WriteString(c, v.Send.Value); err != nil {
 		return "", err
 	}

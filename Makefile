@@ -1,0 +1,37 @@
+.PHONY: all test race bench fuzz lint help
+
+GO ?= go
+# How long each fuzz target runs in `make fuzz`.
+FUZZTIME ?= 10s
+# How often each benchmark runs in `make bench`.
+COUNT ?= 3
+
+help: ## Show the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "%-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+all: lint test race ## lint, test and race
+
+test: ## Run every test
+	$(GO) test ./...
+
+race: ## Run every test with the race detector
+	$(GO) test -race ./...
+
+bench: ## Measure, as ratios against two bare gVisor stacks in the same run
+	$(GO) test ./bench -run '^$$' -bench . -benchmem -count $(COUNT) -timeout 60m | tee bench.txt
+	$(GO) run ./bench/ratios bench.txt
+
+fuzz: ## Run every fuzz target for FUZZTIME
+	@set -e; $(GO) list ./... | while read -r pkg; do \
+	  $(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' | while read -r f; do \
+	    echo "$$pkg $$f"; $(GO) test $$pkg -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) </dev/null || exit 1; \
+	  done || exit 1; \
+	done
+
+lint: ## Build for all systems; gofmt, vet, staticcheck
+	GOOS=linux CGO_ENABLED=0 $(GO) build ./...
+	GOOS=darwin CGO_ENABLED=0 $(GO) build ./...
+	GOOS=windows CGO_ENABLED=0 $(GO) build ./...
+	@files=$$(gofmt -l .); test -z "$$files" || { echo "gofmt: $$files"; exit 1; }
+	$(GO) vet ./...
+	$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"podwire": main})
+}
+
+// TestScripts runs the command line as a person would: each file is a session.
+func TestScripts(t *testing.T) {
+	examples, err := filepath.Abs("../../examples")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seed, err := filepath.Abs("../../topo/testdata/seed")
+	if err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("EXAMPLES", examples)
+			e.Setenv("SEED", seed)
+			return os.WriteFile(filepath.Join(e.WorkDir, "junk.yaml"), bytes.Repeat([]byte("junk: [\n"), 100<<20/8), 0o644)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"oneline": oneLine, "exitcode": exitCode},
+	})
+}
+
+// oneLine wants standard error to be one line that begins with a place in the
+// file: oneline FILE:LINE:COL:
+func oneLine(ts *testscript.TestScript, neg bool, args []string) {
+	text := ts.ReadFile("stderr")
+	if n := strings.Count(text, "\n"); n != 1 || strings.Contains(text, "panic") {
+		ts.Fatalf("stderr has %d lines, want one:\n%s", n, text)
+	}
+	if len(args) > 0 && !strings.HasPrefix(text, args[0]) {
+		ts.Fatalf("stderr begins %q, want %q", text, args[0])
+	}
+}
+
+// exitCode runs podwire in this process and wants its exit code: exitcode N ARGS...
+func exitCode(ts *testscript.TestScript, neg bool, args []string) {
+	want := args[0]
+	err := ts.Exec("podwire", args[1:]...)
+	got := "0"
+	if err != nil {
+		got = strings.TrimPrefix(err.Error(), "exit status ")
+	}
+	if got != want {
+		ts.Fatalf("podwire %s: exit code %s, want %s", strings.Join(args[1:], " "), got, want)
+	}
+}

@@ -1,0 +1,139 @@
+// Package podwire holds no code: it is the root of the module, and its test
+// keeps the layers apart.
+package podwire
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/podwire/podwire/"
+
+// layers says what each package may import of this module. Imports point down
+// only: a package that is not listed may not exist.
+var layers = map[string][]string{
+	"link":            {},
+	"pcap":            {},
+	"kube":            {},
+	"stack/netfilter": {},
+	"stack/conntrack": {},
+	"stack":           {"link", "stack/netfilter", "stack/conntrack"},
+	"overlay":         {"link", "stack", "stack/netfilter"},
+	"emu":             {"link", "stack", "stack/netfilter", "stack/conntrack", "overlay", "kube", "pcap"},
+	"emu/virtual":     {},
+	"emu/emutest":     {"emu", "emu/virtual", "link"},
+	"emu/conformance": {},
+	"topo":            {"emu", "link", "stack"},
+	"bench":           {"emu", "emu/virtual", "link", "stack"},
+	"bench/ratios":    {"bench"},
+	"cmd/podwire":     {"topo", "emu", "emu/virtual", "overlay", "kube", "pcap"},
+}
+
+// rules are prefixes of import paths that only some packages may use, and why.
+var rules = []struct {
+	prefix string
+	only   []string
+	why    string
+}{
+	{"gvisor.dev/gvisor", []string{"stack"}, "only stack knows gVisor"},
+	{"testing", []string{"emu/emutest", "emu/virtual"}, "a program should not link the test framework"},
+	{"k8s.io/", []string{"kube", "emu", "emu/emutest", "topo", "cmd/podwire"}, "below emu nothing knows Kubernetes' objects"},
+	{"net", []string{"stack", "emu", "emu/emutest", "topo", "pcap"}, "link and overlay move frames; sockets are stack's"},
+}
+
+// clocks are the packages that may ask what time it is. Everybody else is told.
+var clocks = []string{"link", "stack", "emu/virtual"}
+
+func TestLayers(t *testing.T) {
+	fset := token.NewFileSet()
+	seen := map[string]bool{}
+	for file := range goFiles(t) {
+		dir := filepath.ToSlash(filepath.Dir(file))
+		allowed, known := layers[dir]
+		if !known {
+			t.Errorf("%s: package %s has no place in the layers: add it to the table in layer_test.go", file, dir)
+			continue
+		}
+		seen[dir] = true
+		f, err := parser.ParseFile(fset, file, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, spec := range f.Imports {
+			imported := strings.Trim(spec.Path.Value, `"`)
+			if own, ok := strings.CutPrefix(imported, module); ok {
+				if !slices.Contains(allowed, own) {
+					t.Errorf("%s imports %s, which is not below %s", file, own, dir)
+				}
+				continue
+			}
+			checkRules(t, file, dir, imported)
+		}
+		checkClock(t, fset, f, file, dir)
+	}
+	for dir := range layers {
+		if !seen[dir] {
+			t.Errorf("layer_test.go lists package %s, which does not exist", dir)
+		}
+	}
+}
+
+func checkRules(t *testing.T, file, dir, imported string) {
+	t.Helper()
+	for _, r := range rules {
+		match := imported == r.prefix || strings.HasPrefix(imported, strings.TrimSuffix(r.prefix, "/")+"/") && r.prefix != "net"
+		if match && !slices.Contains(r.only, dir) {
+			t.Errorf("%s imports %s: %s", file, imported, r.why)
+		}
+	}
+}
+
+// checkClock finds uses of the wall clock.
+func checkClock(t *testing.T, fset *token.FileSet, f *ast.File, file, dir string) {
+	t.Helper()
+	if slices.Contains(clocks, dir) {
+		return
+	}
+	ast.Inspect(f, func(n ast.Node) bool {
+		sel, ok := n.(*ast.SelectorExpr)
+		if !ok {
+			return true
+		}
+		pkg, ok := sel.X.(*ast.Ident)
+		if ok && pkg.Name == "time" && slices.Contains([]string{"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "NewTimer", "NewTicker", "Tick"}, sel.Sel.Name) {
+			t.Errorf("%s: time.%s: only %s read clocks", fset.Position(n.Pos()), sel.Sel.Name, strings.Join(clocks, ", "))
+		}
+		return true
+	})
+}
+
+// goFiles yields the module's Go files that are not tests.
+func goFiles(t *testing.T) map[string]bool {
+	t.Helper()
+	files := map[string]bool{}
+	err := filepath.WalkDir(".", func(p string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && p != "." && (strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata"):
+			return fs.SkipDir
+		case path.Ext(p) == ".go" && !strings.HasSuffix(p, "_test.go"):
+			files[p] = true
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(files) < 50 {
+		t.Fatalf("found %d Go files, want all of them", len(files))
+	}
+	return files
+}
