@@ -1,0 +1,227 @@
+package netfilter
+
+import (
+	"strconv"
+	"strings"
+)
+
+// rejectAnswers are the answers of REJECT with the code of their ICMP destination unreachable message, and the short
+// names that iptables also reads.
+var rejectAnswers = []struct {
+	name  RejectWith
+	short string
+	code  uint8
+}{
+	{RejectNet, "net-unreach", 0}, {RejectHost, "host-unreach", 1}, {RejectProto, "proto-unreach", 2},
+	{RejectPort, "port-unreach", 3}, {RejectNetProhib, "net-prohib", 9}, {RejectHostProhib, "host-prohib", 10},
+	{RejectAdmin, "admin-prohib", 13}, {RejectTCPReset, "tcp-rst", 0},
+}
+
+type rejectTarget struct{ with RejectWith }
+
+func (t *rejectTarget) decide() Verdict { return Verdict{Kind: Reject, Reject: t.with} }
+
+func (t *rejectTarget) place() (tableSet, hookSet) {
+	return 1 << Filter, hooks(Input, Forward, Output)
+}
+
+func (t *rejectTarget) appendTo(b []byte) []byte {
+	return append(append(b, " --reject-with "...), t.with...)
+}
+
+func (t *rejectTarget) explain() string { return " with " + string(t.with) }
+
+func (t *rejectTarget) finish(r *Rule, name word) error {
+	if t.with == RejectTCPReset && (r.proto != protoTCP || r.negProto) {
+		return name.errorf("tcp-reset needs -p tcp")
+	}
+	return nil
+}
+
+var rejectKind = &kind{"REJECT", []option{
+	opt("--reject-with", 1, false, func(t *rejectTarget, a arg) error {
+		var known []string
+		for _, x := range rejectAnswers {
+			if strings.EqualFold(a.w[0].text, string(x.name)) || strings.EqualFold(a.w[0].text, x.short) {
+				t.with = x.name
+				return nil
+			}
+			known = append(known, string(x.name))
+		}
+		return a.w[0].unknown("answer", known)
+	}),
+}, func() any { return &rejectTarget{RejectPort} }}
+
+// notrackTarget is NOTRACK, and CT with or without --notrack.
+type notrackTarget struct{ notrack, ct bool }
+
+func (t *notrackTarget) act(e *eval) {
+	if t.notrack {
+		e.p.State, e.p.Status, e.p.ConnMark = StateUntracked, 0, nil
+	}
+}
+
+func (t *notrackTarget) place() (tableSet, hookSet) { return 1 << Raw, hooks(Prerouting, Output) }
+
+func (t *notrackTarget) appendTo(b []byte) []byte {
+	if t.ct && t.notrack {
+		b = append(b, " --notrack"...)
+	}
+	return b
+}
+
+var (
+	notrackKind = &kind{"NOTRACK", nil, func() any { return &notrackTarget{notrack: true} }}
+	ctKind      = &kind{"CT", append([]option{
+		flag("--notrack", func(t *notrackTarget) { t.notrack = true }),
+	}, unsupported("--helper", "--timeout", "--ctevents", "--expevents", "--zone", "--zone-orig", "--zone-reply")...),
+		func() any { return &notrackTarget{ct: true} }}
+)
+
+// logTarget is LOG and NFLOG: they count and print nothing, but keep their options.
+type logTarget struct {
+	prefix string
+	level  uint8
+	flags  [5]bool // in the order of logFlags
+	nf     bool
+	group  uint16
+	thresh uint16
+}
+
+func (t *logTarget) act(*eval) {}
+
+func (t *logTarget) place() (tableSet, hookSet) { return allTables, allHooks }
+
+var (
+	logFlags  = []string{"--log-tcp-sequence", "--log-tcp-options", "--log-ip-options", "--log-uid", "--log-macdecode"}
+	logLevels = []string{"emerg", "alert", "crit", "error", "warning", "notice", "info", "debug"}
+)
+
+// defaultLevel is warning, which iptables does not print.
+const defaultLevel = 4
+
+func (t *logTarget) appendTo(b []byte) []byte {
+	if t.nf {
+		return t.appendNFLOG(b)
+	}
+	if t.prefix != "" {
+		b = appendQuoted(append(b, " --log-prefix "...), t.prefix)
+	}
+	if t.level != defaultLevel {
+		b = strconv.AppendUint(append(b, " --log-level "...), uint64(t.level), 10)
+	}
+	for i, f := range logFlags {
+		if t.flags[i] {
+			b = append(append(b, ' '), f...)
+		}
+	}
+	return b
+}
+
+func (t *logTarget) appendNFLOG(b []byte) []byte {
+	if t.prefix != "" {
+		b = appendQuoted(append(b, " --nflog-prefix "...), t.prefix)
+	}
+	if t.group != 0 {
+		b = strconv.AppendUint(append(b, " --nflog-group "...), uint64(t.group), 10)
+	}
+	if t.thresh != 0 {
+		b = strconv.AppendUint(append(b, " --nflog-threshold "...), uint64(t.thresh), 10)
+	}
+	return b
+}
+
+// setPrefix keeps what fits, as iptables does.
+func (t *logTarget) setPrefix(w word, most int) error {
+	if w.text == "" || strings.ContainsAny(w.text, "\x00\r\n") {
+		return w.errorf("not a prefix for a log line")
+	}
+	t.prefix = w.text[:min(len(w.text), most)]
+	return nil
+}
+
+func logOptions() []option {
+	list := []option{
+		opt("--log-prefix", 1, false, func(t *logTarget, a arg) error { return t.setPrefix(a.w[0], 29) }),
+		opt("--log-level", 1, false, func(t *logTarget, a arg) error {
+			names := append([]string{"panic", "err", "warn"}, logLevels...)
+			if n, err := strconv.ParseUint(a.w[0].text, 10, 8); err == nil && n < 8 {
+				t.level = uint8(n)
+				return nil
+			}
+			i, ok := indexFold(names, a.w[0].text)
+			if !ok {
+				return a.w[0].unknown("log level", names)
+			}
+			t.level = [...]uint8{0, 3, 4, 0, 1, 2, 3, 4, 5, 6, 7}[i]
+			return nil
+		}),
+	}
+	for i, f := range logFlags {
+		list = append(list, flag(f, func(t *logTarget) { t.flags[i] = true }))
+	}
+	return list
+}
+
+func logNumber(name string, field func(*logTarget) *uint16) option {
+	return opt(name, 1, false, func(t *logTarget, a arg) error {
+		n, err := parseNumber(a.w[0], 65535)
+		*field(t) = uint16(n)
+		return err
+	})
+}
+
+var (
+	logKind   = &kind{"LOG", logOptions(), func() any { return &logTarget{level: defaultLevel} }}
+	nflogKind = &kind{"NFLOG", []option{
+		opt("--nflog-prefix", 1, false, func(t *logTarget, a arg) error { return t.setPrefix(a.w[0], 63) }),
+		logNumber("--nflog-group", func(t *logTarget) *uint16 { return &t.group }),
+		logNumber("--nflog-threshold", func(t *logTarget) *uint16 { return &t.thresh }),
+	}, func() any { return &logTarget{nf: true} }}
+)
+
+// tcpmssTarget is TCPMSS. What it asks for is left in the packet for the caller to do.
+type tcpmssTarget struct {
+	mss   uint16
+	clamp bool
+}
+
+func (t *tcpmssTarget) act(e *eval) { e.p.MSS = MSSAction{Set: t.mss, Clamp: t.clamp} }
+
+func (t *tcpmssTarget) place() (tableSet, hookSet) {
+	if t.clamp {
+		return allTables, hooks(Forward, Output, Postrouting) // the path MTU is known after routing only
+	}
+	return allTables, allHooks
+}
+
+func (t *tcpmssTarget) appendTo(b []byte) []byte {
+	if t.clamp {
+		return append(b, " --clamp-mss-to-pmtu"...)
+	}
+	return strconv.AppendUint(append(b, " --set-mss "...), uint64(t.mss), 10)
+}
+
+func (t *tcpmssTarget) explain() string { return string(t.appendTo(nil)) }
+
+func (t *tcpmssTarget) finish(r *Rule, name word) error {
+	switch {
+	case (t.mss != 0) == t.clamp:
+		return name.errorf("TCPMSS needs one of --set-mss and --clamp-mss-to-pmtu")
+	case r.proto != protoTCP || r.negProto:
+		return name.errorf("TCPMSS needs -p tcp")
+	}
+	return nil
+}
+
+var tcpmssKind = &kind{"TCPMSS", []option{
+	opt("--set-mss", 1, false, func(t *tcpmssTarget, a arg) error {
+		n, err := parseNumber(a.w[0], 65535-40)
+		if err == nil && n == 0 {
+			err = a.w[0].errorf("an MSS of 0")
+		}
+		t.mss = uint16(n)
+		return err
+	}),
+	flag("--clamp-mss-to-pmtu", func(t *tcpmssTarget) { t.clamp = true }),
+}, func() any { return &tcpmssTarget{} }}
