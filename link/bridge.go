@@ -2,6 +2,7 @@ package link
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 )
@@ -36,6 +37,7 @@ type Bridge struct {
 	drv   *Driver
 	ports []*BridgePort
 	fdb   map[uint64]*fdbEntry
+	swept time.Duration // when aged entries were last removed for want of room
 	point *Point
 }
 
@@ -44,7 +46,8 @@ type BridgeFilter interface {
 	// BridgeIn is called before the forwarding decision.
 	BridgeIn(f *Frame, in *BridgePort) *Frame
 	// BridgeForward is called once for every port that f is about to leave by,
-	// after the decision, and again says what goes out.
+	// after the decision, and again says what goes out. It may send several
+	// frames itself with [BridgePort.Transmit] and return nil.
 	BridgeForward(f *Frame, in, out *BridgePort) *Frame
 }
 
@@ -152,7 +155,11 @@ func (b *Bridge) receive(f *Frame, in *BridgePort) {
 		return
 	}
 	src, dst := SrcMAC(f.Bytes()), DstMAC(f.Bytes())
-	if src.IsMulticast() || isLinkLocalGroup(dst) {
+	switch {
+	case src.IsMulticast() || src.IsZero():
+		b.point.Drop(f, DropSource)
+		return
+	case isLinkLocalGroup(dst):
 		b.point.Drop(f, DropLinkLocal)
 		return
 	}
@@ -204,13 +211,24 @@ func (b *Bridge) Transmit(f *Frame) {
 func (b *Bridge) learn(mac MAC, in *BridgePort) {
 	e := b.fdb[mac.key()]
 	switch {
-	case e == nil && len(b.fdb) >= maxFDB:
+	case e == nil && len(b.fdb) >= maxFDB && !b.sweep():
 		b.point.Count("forwarding database is full")
 	case e == nil:
 		b.fdb[mac.key()] = &fdbEntry{mac: mac, port: in, seen: b.drv.now}
 	case !e.static:
 		e.port, e.seen = in, b.drv.now
 	}
+}
+
+// sweep makes room by forgetting what has aged, at most once a second, and
+// reports whether there is room.
+func (b *Bridge) sweep() bool {
+	if b.drv.now-b.swept < time.Second {
+		return false
+	}
+	b.swept = b.drv.now
+	maps.DeleteFunc(b.fdb, func(_ uint64, e *fdbEntry) bool { return b.aged(e) })
+	return len(b.fdb) < maxFDB
 }
 
 func (b *Bridge) lookup(mac MAC) *fdbEntry {
@@ -254,8 +272,6 @@ func (b *Bridge) why(f *Frame, in, out *BridgePort) Reason {
 		return DropOnlyPort
 	case in != nil && in.Isolated && out.Isolated:
 		return DropIsolated
-	case out.MTU > 0 && f.Len()-EthernetHeader > out.MTU:
-		return DropMTU
 	}
 	return ""
 }
@@ -266,8 +282,18 @@ func (b *Bridge) output(f *Frame, in, out *BridgePort) {
 			return
 		}
 	}
-	if out.Point != nil {
-		out.Point.Pass(f, Out)
+	out.Transmit(f)
+}
+
+// Transmit sends f out of the port. A bridge is no router: a frame that is
+// larger than the port's MTU is dropped in silence.
+func (p *BridgePort) Transmit(f *Frame) {
+	if p.MTU > 0 && f.Len()-EthernetHeader > p.MTU {
+		p.bridge.point.Drop(f, DropMTU)
+		return
 	}
-	out.medium.Send(f)
+	if p.Point != nil {
+		p.Point.Pass(f, Out)
+	}
+	p.medium.Send(f)
 }

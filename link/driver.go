@@ -46,11 +46,24 @@ type Driver struct {
 	observation  Observation // scratch for Point.tell
 }
 
-// soonItem is a frame that arrives without delay, or work to be done at once.
+// soonItem is a frame that arrives without delay, at a port or the end of a
+// cable, or work to be done at once.
 type soonItem struct {
 	to    *Port
+	wire  *direction
 	frame *Frame
 	fn    func()
+}
+
+func (i *soonItem) run() {
+	switch {
+	case i.to != nil:
+		i.to.deliver(i.frame)
+	case i.wire != nil:
+		i.wire.land(i.frame)
+	default:
+		i.fn()
+	}
 }
 
 // NewDriver starts a driver. Its clock begins at zero.
@@ -181,11 +194,7 @@ func (d *Driver) run() (more bool) {
 		switch {
 		case d.soon.len() > 0:
 			item := d.soon.pop()
-			if item.to != nil {
-				item.to.deliver(item.frame)
-			} else {
-				item.fn()
-			}
+			item.run()
 		case len(d.idle) > 0:
 			d.runIdle()
 		case d.wakes.len() > 0:

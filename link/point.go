@@ -76,6 +76,7 @@ const (
 	DropMTU       Reason = "larger than the MTU"
 	DropRunt      Reason = "shorter than an Ethernet header"
 	DropNoPeer    Reason = "nothing is connected"
+	DropSource    Reason = "source is no unicast address"
 	DropLinkLocal Reason = "link-local group address is not forwarded"
 	DropOnlyPort  Reason = "destination is behind the port it came from"
 	DropIsolated  Reason = "both ports are isolated"

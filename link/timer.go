@@ -77,9 +77,14 @@ func (w *Waiter) release() {
 	}
 }
 
-// Wait blocks until Wake has been called since the last Wait returned. The
-// caller does not hold the lock.
-func (w *Waiter) Wait() { <-w.ch }
+// Wait blocks until Wake has been called since the last Wait returned, or the
+// driver is closed. The caller does not hold the lock.
+func (w *Waiter) Wait() {
+	select {
+	case <-w.ch:
+	case <-w.drv.done:
+	}
+}
 
 // releaseWaiters lets everybody go when the driver ends.
 func (d *Driver) releaseWaiters() {
@@ -88,16 +93,18 @@ func (d *Driver) releaseWaiters() {
 	}
 }
 
+// sleepers is the source of the events that end a Sleep: the last of all.
+const sleepers = 1<<32 - 1
+
 // Sleep blocks the calling goroutine for a time of the driver's clock. Unlike
 // time.Sleep it takes its place among simultaneous events by the rule of the
-// driver, not by chance. It returns early if the driver is closed.
+// driver, not by chance: after everything that the network does at that
+// instant, so that Sleep(0) waits for it. It returns early if the driver is
+// closed.
 func (d *Driver) Sleep(delay time.Duration) {
 	w := d.NewWaiter()
-	d.Do(func() { d.AfterFunc(0, delay, w.Wake) })
-	select {
-	case <-w.ch:
-	case <-d.done:
-	}
+	d.Do(func() { d.AfterFunc(sleepers, delay, w.Wake) })
+	w.Wait()
 }
 
 // Go starts f in a goroutine of its own, as an event: after what is running

@@ -58,10 +58,11 @@ type direction struct {
 	to     *Port
 	point  *Point
 	down   bool
-	pulled time.Duration       // when the cable was last pulled, -1 never
+	pulls  uint32              // how often the cable was pulled
 	free   time.Duration       // when the transmitter has nothing left to send
 	queue  fifo[time.Duration] // when each waiting frame will have been sent
-	flight fifo[time.Duration] // when each frame in flight was handed over
+	flight fifo[uint32]        // pulls, as each frame in flight was handed over
+	timed  int                 // frames in flight that are events
 	last   time.Duration       // when the latest of them arrives; none overtakes it
 }
 
@@ -79,7 +80,7 @@ func (x *direction) init(d *Driver, name string, cfg WireConfig, to *Port) {
 	h := fnv.New64a()
 	h.Write([]byte(name))
 	*x = direction{
-		drv: d, cfg: cfg, source: d.NewSource(), to: to, pulled: -1,
+		drv: d, cfg: cfg, source: d.NewSource(), to: to,
 		point: d.NewPoint(name, LinkEthernet),
 		rng:   rand.New(rand.NewPCG(d.seed, h.Sum64())),
 	}
@@ -112,7 +113,7 @@ func (w *Wire) Points() (ab, ba *Point) { return w.ab.point, w.ba.point }
 
 func (x *direction) setUp(up bool) {
 	if !up && !x.down {
-		x.pulled = x.drv.now
+		x.pulls++
 	}
 	x.down = !up
 }
@@ -144,13 +145,14 @@ func (x *direction) send(f *Frame) {
 		x.point.Drop(f, DropLoss)
 		return
 	}
-	x.flight.push(x.drv.now)
+	x.flight.push(x.pulls)
 	at := max(sent+x.cfg.Latency, x.last)
 	x.last = at
-	if at == x.drv.now {
-		x.drv.soon.push(soonItem{fn: func() { x.arrive(f) }})
+	if at == x.drv.now && x.timed == 0 {
+		x.drv.soon.push(soonItem{wire: x, frame: f})
 		return
 	}
+	x.timed++
 	x.drv.heap.push(event{at: at, source: x.source, to: x, frame: f})
 }
 
@@ -169,9 +171,15 @@ func (x *direction) queueLimit() int {
 	return 1000
 }
 
-// arrive ends a frame's flight.
+// arrive is the event at the end of a frame's flight.
 func (x *direction) arrive(f *Frame) {
-	if sent := x.flight.pop(); x.down || sent <= x.pulled {
+	x.timed--
+	x.land(f)
+}
+
+// land ends a frame's flight.
+func (x *direction) land(f *Frame) {
+	if pulls := x.flight.pop(); pulls != x.pulls {
 		x.point.Drop(f, DropLinkDown)
 		return
 	}

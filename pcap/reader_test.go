@@ -510,7 +510,7 @@ func TestPacketsAreTheCallers(t *testing.T) {
 // and so is what came before it.
 func TestReaderFollowsALiveStream(t *testing.T) {
 	in, out := io.Pipe()
-	next := make(chan struct{}) // one value lets the writer write one packet
+	next := make(chan struct{}, 1) // one value lets the writer write one packet
 	go func() {
 		w, err := NewWriter(out, Section{})
 		if err == nil {

@@ -57,6 +57,10 @@ func (h *Host) receiveARP(d *Device, f *link.Frame) {
 		return
 	}
 	op := binary.BigEndian.Uint16(b[6:])
+	if op != arpRequest && op != arpReply {
+		d.point.Drop(f, DropBadARP)
+		return
+	}
 	sha, spa := link.MAC(b[8:14]), netip.AddrFrom4([4]byte(b[14:18]))
 	tpa := netip.AddrFrom4([4]byte(b[24:28]))
 	unicast := !link.DstMAC(f.Bytes()).IsMulticast()

@@ -104,6 +104,19 @@ func (x bridgeFilter) BridgeForward(f *link.Frame, in, out *link.BridgePort) *li
 	if !h.hook(netfilter.Forward, &p) || !h.hook(netfilter.Postrouting, &p) {
 		return nil
 	}
+	if p.pieces && p.frame.Len() > out.MTU {
+		h.cut(&p, out.MTU, func(q *packet) { out.Transmit(h.reframe(q.frame, p.frame)) })
+		p.frame.Release()
+		return nil
+	}
 	p.frame.Push(link.EthernetHeader)
 	return p.frame
+}
+
+// reframe puts the Ethernet header that is in front of whole in front of f.
+func (h *Host) reframe(f, whole *link.Frame) *link.Frame {
+	header := whole.Push(link.EthernetHeader)[:link.EthernetHeader]
+	copy(f.Push(link.EthernetHeader), header)
+	whole.Pull(link.EthernetHeader)
+	return f
 }

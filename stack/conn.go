@@ -125,12 +125,24 @@ func (c *Conn) await(ctx context.Context) error {
 		}
 		if err := ctx.Err(); err != nil {
 			if errors.Is(err, context.DeadlineExceeded) {
-				err = os.ErrDeadlineExceeded
+				err = dialTimeout{}
 			}
 			return false, err
 		}
 		return true, nil
 	})
+}
+
+// dialTimeout is the error of a dial whose context has ended in time. As that
+// of package net it is a net.Error that says so.
+type dialTimeout struct{}
+
+func (dialTimeout) Error() string   { return "i/o timeout" }
+func (dialTimeout) Timeout() bool   { return true }
+func (dialTimeout) Temporary() bool { return true }
+
+func (dialTimeout) Is(target error) bool {
+	return target == context.DeadlineExceeded || target == os.ErrDeadlineExceeded
 }
 
 // LocalAddr implements net.Conn.

@@ -207,13 +207,16 @@ func (d *Device) AddAddr(p netip.Prefix) error {
 	if o := h.local[p.Addr()]; o != nil {
 		return fmt.Errorf("stack: %s/%s: address %v is already on %s", h.name, d.Name, p.Addr(), o.Name)
 	}
+	secondary := slices.ContainsFunc(d.addrs, func(o netip.Prefix) bool { return o.Masked() == p.Masked() })
 	d.addrs = append(d.addrs, p)
 	h.local[p.Addr()] = d
 	h.sockets.addAddress(d, p)
-	if p.Bits() >= 31 || d.loopback {
+	if p.IsSingleIP() || d.loopback || secondary {
 		return nil
 	}
-	h.broadcast[lastAddr(p)] = d
+	if p.Bits() < 31 { // a /31 has no broadcast address (RFC 3021 §2.1)
+		h.broadcast[lastAddr(p)] = d
+	}
 	return h.routes.add(Route{Dst: p, Dev: d, Src: p.Addr(), Proto: "kernel"})
 }
 

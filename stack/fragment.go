@@ -19,8 +19,16 @@ func (h *Host) fragment(p *packet) {
 		h.drop(p, DropTooBig)
 		return
 	}
+	h.cut(p, p.out.MTU, h.neighOutput)
+	p.frame.Release()
+}
+
+// cut makes pieces of p that fit mtu and hands each to emit, which owns its
+// frame. p keeps its own.
+func (h *Host) cut(p *packet, mtu int, emit func(*packet)) {
+	ip := p.ip()
 	ihl := ip.headerLen()
-	step := (p.out.MTU - ihl) &^ 7
+	step := (mtu - ihl) &^ 7
 	body := ip.payload()
 	base := int(ip.flags() & fragOffset)
 	for at := 0; at < len(body); at += step {
@@ -38,9 +46,8 @@ func (h *Host) fragment(p *packet) {
 		}
 		binary.BigEndian.PutUint16(b[6:], flags)
 		b.fixChecksum()
-		h.neighOutput(&q)
+		emit(&q)
 	}
-	p.frame.Release()
 }
 
 // Limits of reassembly: ipfrag_time and a bound on memory per host in the
@@ -48,6 +55,7 @@ func (h *Host) fragment(p *packet) {
 const (
 	fragTimeout  = 30 * time.Second
 	maxFragBytes = 4 << 20
+	fragCost     = 512 // what a datagram in pieces costs beside its payload
 )
 
 // fragKey names a datagram in pieces (RFC 791 §3.2).
@@ -64,8 +72,10 @@ type fragQueue struct {
 	data   []byte // payload so far
 	have   []byte // a bit per 8 bytes
 	got    int    // bytes received
+	cost   int    // of the bound on memory
 	total  int    // length of the payload, -1 until the last piece has come
 	first  []byte // header of the first piece
+	lead   int    // length of its payload
 	packet packet // the first piece that came, without its frame
 	id     uint64
 	timer  *link.Timer
@@ -89,16 +99,18 @@ func (h *Host) defragment(p *packet) bool {
 		return false
 	}
 	q := h.fragQueue(p)
-	if q == nil || !q.add(off, body, more) {
-		if q != nil {
-			h.forget(q)
-		}
+	if q == nil || q.has(off, body) { // a duplicate changes nothing
 		h.drop(p, DropFragment)
 		return false
 	}
-	h.frags.bytes += len(body)
+	if !q.add(off, body, more) {
+		h.forget(q)
+		h.drop(p, DropFragment)
+		return false
+	}
+	h.charge(q, fragCost+len(q.data))
 	if off == 0 {
-		q.first = append([]byte(nil), ip[:ip.headerLen()]...)
+		q.first, q.lead = append([]byte(nil), ip[:ip.headerLen()]...), len(body)
 		q.id = p.frame.ID
 	}
 	if q.total < 0 || q.got < q.total {
@@ -106,11 +118,15 @@ func (h *Host) defragment(p *packet) bool {
 		return false
 	}
 	h.forget(q)
+	if len(q.first)+q.total > 65535 { // the first piece has more options than the last
+		h.drop(p, DropFragment)
+		return false
+	}
 	whole := h.joined(q)
 	copy(whole.Push(link.EthernetHeader), p.frame.Push(link.EthernetHeader)[:link.EthernetHeader])
 	whole.Pull(link.EthernetHeader)
 	p.frame.Release()
-	p.frame = whole
+	p.frame, p.pieces = whole, true
 	return true
 }
 
@@ -132,7 +148,27 @@ func (h *Host) fragQueue(p *packet) *fragQueue {
 	q.packet.frame = nil
 	q.timer = h.drv.AfterFunc(h.source, fragTimeout, func() { h.expire(q) })
 	h.frags.queues[key] = q
+	h.charge(q, fragCost)
 	return q
+}
+
+// charge sets what a datagram counts towards the bound on memory.
+func (h *Host) charge(q *fragQueue, cost int) {
+	h.frags.bytes += cost - q.cost
+	q.cost = cost
+}
+
+// has reports whether all of a piece has come before.
+func (q *fragQueue) has(off int, body []byte) bool {
+	if off+len(body) > len(q.data) {
+		return false
+	}
+	for unit := off / 8; unit < (off+len(body)+7)/8; unit++ {
+		if unit/8 >= len(q.have) || q.have[unit/8]&(1<<(unit%8)) == 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // add puts a piece in its place. It reports false if the piece contradicts
@@ -165,7 +201,7 @@ func (q *fragQueue) add(off int, body []byte, more bool) bool {
 func (h *Host) forget(q *fragQueue) {
 	q.timer.Stop()
 	delete(h.frags.queues, q.key)
-	h.frags.bytes -= q.got
+	h.charge(q, 0)
 }
 
 // joined returns the whole datagram.
@@ -193,7 +229,7 @@ func (h *Host) expire(q *fragQueue) {
 	if q.first == nil || !h.isLocal(q.key.dst) {
 		return
 	}
-	f := h.newFrame(len(q.first) + min(8, len(q.data)))
+	f := h.newFrame(len(q.first) + q.lead)
 	copy(f.Bytes(), q.first)
 	copy(f.Bytes()[len(q.first):], q.data)
 	p := q.packet

@@ -141,6 +141,8 @@ func (h *Host) AddRoute(r Route) error {
 		return fmt.Errorf("stack: %s: route without a destination", h.name)
 	case r.Type == Unicast && r.Dev == nil:
 		return fmt.Errorf("stack: %s: route to %v names no device", h.name, r.Dst)
+	case r.Via.IsValid() && (r.Type != Unicast || !r.Via.Is4()):
+		return fmt.Errorf("stack: %s: route to %v: next hop %v, want an IPv4 address, and that of a unicast route", h.name, r.Dst, r.Via)
 	case r.Via.IsValid() && !r.Onlink && !r.Dev.reaches(r.Via):
 		return fmt.Errorf("stack: %s: route to %v: next hop %v is not on the link of %s (onlink says that it is)", h.name, r.Dst, r.Via, r.Dev.Name)
 	}
@@ -167,13 +169,10 @@ func (h *Host) Routes() []Route { return h.routes.all() }
 
 // SetNeighbour is `ip neigh replace ADDR lladdr MAC dev DEV nud permanent`.
 func (h *Host) SetNeighbour(d *Device, addr netip.Addr, mac link.MAC) error {
-	n := h.neigh.get(d, addr)
-	if n == nil {
-		return fmt.Errorf("stack: %s: neighbour table is full (%d entries)", h.name, maxNeighbours)
+	if !addr.Is4() {
+		return fmt.Errorf("stack: %s: neighbour %v, want an IPv4 address", h.name, addr)
 	}
-	h.neigh.settle(n, NeighPermanent)
-	n.mac = mac
-	h.neigh.flush(n)
+	h.neigh.pin(d, addr, mac)
 	return nil
 }
 

@@ -18,6 +18,7 @@ type packet struct {
 	conn    conntrack.Conn
 	mark    uint32
 	tracked bool             // conn is valid, do not track again
+	pieces  bool             // it came in fragments and was put together
 	group   bool             // the frame was a broadcast or multicast
 	bridged *link.BridgePort // the port it came in by, while a bridge forwards it
 	physOut *link.BridgePort
@@ -67,7 +68,7 @@ func (h *Host) routeInput(p *packet) {
 	switch {
 	case h.isLocal(dst):
 		h.deliver(p)
-	case isLimitedBroadcast(dst), dst.IsMulticast(), h.broadcast[dst] != nil && p.group:
+	case isLimitedBroadcast(dst), dst.IsMulticast(), h.broadcast[dst] != nil: // bc_forwarding=0
 		h.deliver(p)
 	case p.group:
 		h.drop(p, DropBroadcast)
@@ -84,11 +85,13 @@ func (h *Host) martian(in *Device, src, dst netip.Addr) link.Reason {
 	switch {
 	case in.loopback:
 		return ""
-	case src.IsMulticast(), isLimitedBroadcast(src), h.local[src] != nil:
+	case src.IsMulticast(), isLimitedBroadcast(src), h.local[src] != nil, h.broadcast[src] != nil:
+		return DropMartianSrc
+	case isZeroNet(src) && !isLimitedBroadcast(dst) && !dst.IsMulticast(): // "this host", as a DHCP client has it
 		return DropMartianSrc
 	case src.IsLoopback() && !h.cfg.RouteLocalnet:
 		return DropMartianSrc
-	case dst.IsLoopback() && !h.cfg.RouteLocalnet, dst.IsUnspecified():
+	case dst.IsLoopback() && !h.cfg.RouteLocalnet, isZeroNet(dst):
 		return DropMartianDst
 	}
 	return ""
@@ -98,12 +101,12 @@ func (h *Host) martian(in *Device, src, dst netip.Addr) link.Reason {
 // packet, so an error made there quotes the lower value.
 func (h *Host) forward(p *packet) {
 	ip := p.ip()
+	if !h.routeOutput(p, ip.dst()) {
+		return
+	}
 	if ip.ttl() <= 1 {
 		h.sendError(p, icmpTimeExceeded, 0, 0)
 		h.drop(p, DropTTL)
-		return
-	}
-	if !h.routeOutput(p, ip.dst()) {
 		return
 	}
 	if len(ip) > p.out.MTU && ip.dontFragment() {

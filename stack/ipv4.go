@@ -148,6 +148,10 @@ func pseudoSum(src, dst netip.Addr, proto byte, length int) uint16 {
 // isLimitedBroadcast reports whether a is 255.255.255.255.
 func isLimitedBroadcast(a netip.Addr) bool { return a == limitedBroadcast }
 
+// isZeroNet reports whether a is in 0.0.0.0/8, which no packet comes from or
+// goes to (RFC 1122 §3.2.1.3 a, b).
+func isZeroNet(a netip.Addr) bool { return a.Is4() && a.As4()[0] == 0 }
+
 var limitedBroadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
 
 // lastAddr returns the highest address of a prefix: for IPv4 the subnet's

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"net"
 	"net/netip"
+	"os"
+	"syscall"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
@@ -189,6 +191,9 @@ func (c *PacketConn) ReadFrom(b []byte) (n int, from net.Addr, err error) {
 // WriteTo implements net.PacketConn. The address is a *net.UDPAddr or one that
 // prints as address and port.
 func (c *PacketConn) WriteTo(b []byte, to net.Addr) (n int, err error) {
+	if to == nil {
+		return 0, opError("write", c.net, c.addr, nil, os.NewSyscallError("sendto", syscall.EDESTADDRREQ))
+	}
 	_, dst, err := parseAddress("udp", to.String())
 	if err != nil {
 		return 0, opError("write", c.net, c.addr, to, err)

@@ -17,7 +17,7 @@ const (
 	mcastProbes     = 3                // mcast_solicit
 	ucastProbes     = 3                // ucast_solicit
 	maxUnresolved   = 101              // frames queued for one unresolved neighbour
-	maxNeighbours   = 1024             // gc_thresh3
+	maxNeighbours   = 1024             // gc_thresh3, which permanent entries do not count against
 )
 
 // NeighState is the state of a neighbour entry, in the words of `ip neigh`.
@@ -59,9 +59,10 @@ type neighKey struct {
 // neighTable is the ARP table of one host. It acts through the host: timers,
 // ARP requests and what becomes of frames that wait.
 type neighTable struct {
-	host    *Host
-	entries map[neighKey]*neighbour
-	rng     *rand.Rand
+	host      *Host
+	entries   map[neighKey]*neighbour
+	permanent int // of entries
+	rng       *rand.Rand
 }
 
 // get returns the entry, making an INCOMPLETE one without timers if needed. It
@@ -70,13 +71,29 @@ func (t *neighTable) get(dev *Device, addr netip.Addr) *neighbour {
 	k := neighKey{dev, addr}
 	n := t.entries[k]
 	if n == nil {
-		if len(t.entries) >= maxNeighbours && !t.evict() {
+		if len(t.entries)-t.permanent >= maxNeighbours && !t.evict() {
 			return nil
 		}
 		n = &neighbour{dev: dev, addr: addr, state: NeighFailed}
 		t.entries[k] = n
 	}
 	return n
+}
+
+// pin makes an entry that stays as it is, however full the table is.
+func (t *neighTable) pin(dev *Device, addr netip.Addr, mac link.MAC) {
+	k := neighKey{dev, addr}
+	n := t.entries[k]
+	if n == nil {
+		n = &neighbour{dev: dev, addr: addr, state: NeighFailed}
+		t.entries[k] = n
+	}
+	if n.state != NeighPermanent {
+		t.permanent++
+	}
+	t.settle(n, NeighPermanent)
+	n.mac = mac
+	t.flush(n)
 }
 
 // evict removes one entry that is not in use: the one with the lowest address
@@ -121,7 +138,10 @@ func (t *neighTable) of(d *Device) []*neighbour {
 }
 
 func (t *neighTable) remove(n *neighbour) {
-	n.stopTimer()
+	if n.state == NeighPermanent {
+		t.permanent--
+	}
+	t.settle(n, NeighFailed)
 	t.dropQueue(n)
 	delete(t.entries, neighKey{n.dev, n.addr})
 }

@@ -269,7 +269,7 @@ func (c *nic) deliver(ip []byte) {
 // host's OUTPUT path.
 func (c *nic) WritePackets(list stack.PacketBufferList) (int, tcpip.Error) {
 	for _, pkt := range list.AsSlice() {
-		c.n.output(pkt)
+		c.n.output(pkt, c.dev.loopback)
 	}
 	return list.Len(), nil
 }
@@ -402,8 +402,10 @@ func (n *netstack) forgetFlows() {
 }
 
 // output takes a packet from a socket, gives it the marks of a Linux socket
-// and sends it on its way.
-func (n *netstack) output(pkt *stack.PacketBuffer) {
+// and sends it on its way. A packet that is unsummed has no TCP or UDP checksum
+// yet: gVisor leaves it away on a loopback NIC, but netfilter may still send the
+// packet out of another one.
+func (n *netstack) output(pkt *stack.PacketBuffer, unsummed bool) {
 	h := n.host
 	f := h.newFrame(pkt.Size())
 	at := f.Bytes()
@@ -411,6 +413,9 @@ func (n *netstack) output(pkt *stack.PacketBuffer) {
 		at = at[copy(at, s):]
 	}
 	p := packet{frame: f}
+	if unsummed {
+		sumTransport(p.ip())
+	}
 	n.dress(p.ip(), f)
 	h.sendLocal(&p)
 }
@@ -425,26 +430,28 @@ func (n *netstack) dress(ip ipv4, f *link.Frame) {
 	}
 	fl := n.flowOf(ip)
 	f.Hash = fl.hash
-	id := fl.id
-	if ip.proto() == protoTCP && len(ip) >= ip.headerLen()+20 {
-		seg := ip.payload()
-		flags := seg[13]
-		switch {
-		case flags&tcpRST != 0, flags&(tcpSYN|tcpACK) == tcpSYN|tcpACK:
-			id = 0
-		default:
-			fl.id++
-		}
-		if flags&tcpSYN != 0 {
-			n.dressSYN(ip, seg)
-		}
-	} else {
-		fl.id++
+	if ip.proto() != protoTCP || len(ip) < ip.headerLen()+20 {
+		ip.setIDAndFlags(fl.next(), flagDF)
+		return
 	}
-	if id == 0 && fl.id == 1 {
-		id, fl.id = 1, 2
+	var id uint16
+	seg := ip.payload()
+	flags := seg[13]
+	if flags&tcpRST == 0 && flags&(tcpSYN|tcpACK) != tcpSYN|tcpACK {
+		id = fl.next()
+	}
+	if flags&tcpSYN != 0 {
+		n.dressSYN(ip, seg)
 	}
 	ip.setIDAndFlags(id, flagDF)
+}
+
+// next returns the identification of the next datagram, which is never 0.
+func (f *flow) next() uint16 {
+	if f.id++; f.id == 0 {
+		f.id++
+	}
+	return f.id
 }
 
 // dressFragment renumbers the pieces of one datagram alike.
@@ -452,7 +459,7 @@ func (n *netstack) dressFragment(ip ipv4) {
 	fl := n.flowOf(ipv4(append([]byte(nil), ip[:ip.headerLen()]...)))
 	if fl.gvisor != ip.id() || ip.flags()&fragOffset == 0 {
 		fl.gvisor = ip.id()
-		fl.id++
+		fl.next()
 	}
 	ip.setIDAndFlags(fl.id, ip.flags()&^flagDF)
 }

@@ -134,7 +134,7 @@ func (c *PingConn) Ping(to netip.Addr, seq uint16, timeout time.Duration) (PingR
 		var ok, gone bool
 		c.host.drv.Do(func() {
 			r, ok = c.got[seq]
-			gone = c.closed || c.host.sockets.closed
+			gone = c.closed || c.host.sockets.closed || c.host.drv.Closed()
 			if ok || expired || gone {
 				c.timer.Stop()
 				delete(c.got, seq)

@@ -80,7 +80,7 @@ func (e *endpoint) attempt(s *side, try func() (again bool, err error)) error {
 		var err error
 		e.host.drv.Do(func() {
 			switch {
-			case e.closed || e.host.sockets.closed:
+			case e.closed || e.host.sockets.closed || e.host.drv.Closed():
 				err = net.ErrClosed
 			case s.expired:
 				err = os.ErrDeadlineExceeded

@@ -45,6 +45,10 @@ func (h *Host) SendTunnel(o Outer, f *link.Frame) {
 		}
 		o.Src = src
 	}
+	if f.Len()+udpHeader+ipv4MinHeader > 65535 {
+		h.lo.point.Drop(f, DropTooBig)
+		return
+	}
 	putUDP(f.Push(udpHeader), o.SrcPort, o.DstPort)
 	if !o.NoChecksum {
 		sumUDP(f.Bytes(), o.Src, o.Dst)
@@ -80,6 +84,20 @@ func sumUDP(b []byte, src, dst netip.Addr) {
 	binary.BigEndian.PutUint16(b[6:], sum)
 }
 
+// sumTransport fills in the TCP or UDP checksum of a whole packet.
+func sumTransport(ip ipv4) {
+	l4 := ip.payload()
+	switch proto := ip.proto(); {
+	case ip.fragment():
+	case proto == protoUDP && len(l4) >= udpHeader:
+		l4[6], l4[7] = 0, 0
+		sumUDP(l4, ip.src(), ip.dst())
+	case proto == protoTCP && len(l4) >= 20:
+		l4[16], l4[17] = 0, 0
+		binary.BigEndian.PutUint16(l4[16:], ^checksum.Checksum(l4, pseudoSum(ip.src(), ip.dst(), proto, len(l4))))
+	}
+}
+
 // receiveUDP hands a datagram to a tunnel or a socket. It owns p.
 func (h *Host) receiveUDP(p *packet) {
 	ip := p.ip()
@@ -111,7 +129,7 @@ func (h *Host) receiveUDP(p *packet) {
 func (h *Host) receiveTCP(p *packet) {
 	ip := p.ip()
 	seg := ip.payload()
-	if len(seg) < 20 || int(seg[12]>>4)*4 < 20 || int(seg[12]>>4)*4 > len(seg) || !h.isLocal(ip.dst()) {
+	if len(seg) < 20 || int(seg[12]>>4)*4 < 20 || int(seg[12]>>4)*4 > len(seg) || p.group || !h.isLocal(ip.dst()) {
 		h.drop(p, DropBadHeader)
 		return
 	}
@@ -154,7 +172,7 @@ const (
 func (h *Host) sendReset(p *packet) {
 	ip := p.ip()
 	seg := ip.payload()
-	if ip.proto() != protoTCP || len(seg) < 20 || seg[13]&tcpRST != 0 || !h.isLocal(ip.dst()) && !p.tracked {
+	if ip.proto() != protoTCP || ip.later() || len(seg) < 20 || seg[13]&tcpRST != 0 || !h.isLocal(ip.dst()) && !p.tracked {
 		return
 	}
 	const tcpHeader = 20

@@ -158,7 +158,7 @@ var yamlError = regexp.MustCompile(`(?s)^yaml: (?:line (\d+): )?(.*)$`)
 
 // kubectlParse is what kubectl prints for a file that is not YAML.
 func kubectlParse(file string, err error) string {
-	return fmt.Sprintf("kubectl: error: error parsing %s: error converting YAML to JSON: %v", file, err)
+	return fmt.Sprintf("kubectl: error parsing %s: error converting YAML to JSON: %v", file, err)
 }
 
 // reportSyntax explains why a document is not YAML.
@@ -207,7 +207,10 @@ func (l *load) reportTabs(d *document, err error) bool {
 	if !strings.Contains(err.Error(), "cannot start any token") && !strings.Contains(err.Error(), "tab character") {
 		return false
 	}
-	found := false
+	found, effect := false, ""
+	if d.looksLikeManifest() {
+		effect = kubectlParse(d.src.name, err)
+	}
 	for i, text := range d.lines {
 		body := strings.TrimLeft(text, " \t")
 		lead := text[:len(text)-len(body)]
@@ -216,15 +219,11 @@ func (l *load) reportTabs(d *document, err error) bool {
 			continue
 		}
 		found = true
-		diag := Diagnostic{
+		l.report(d, d.first+i, tab+1, Diagnostic{
 			Rule: "tab-indentation", Message: "a tab in the indentation; YAML allows only blanks there",
-			Hint: "replace the tab by two blanks",
-			Fix:  strings.ReplaceAll(lead, "\t", "  ") + strings.TrimRight(body, "\r"),
-		}
-		if d.looksLikeManifest() {
-			diag.Effect = kubectlParse(d.src.name, err)
-		}
-		l.report(d, d.first+i, tab+1, diag)
+			Effect: effect, Hint: "replace the tab by two blanks",
+			Fix: strings.ReplaceAll(lead, "\t", "  ") + strings.TrimRight(body, "\r"),
+		})
 	}
 	return found
 }

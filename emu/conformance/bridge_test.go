@@ -85,44 +85,74 @@ func setMTU(t *testing.T, lab *emutest.Lab, h *stack.Host, device string, mtu in
 // only. The ports are not in hairpin mode: flannel's bridge plugin sets that,
 // and on Linux a hairpin port gets its own floods back (should_deliver).
 func TestB4UnknownUnicast(t *testing.T) {
+	var pod *emutest.Pod
+	var unknown, first, known string
 	macs := []link.MAC{{2, 0, 0, 0, 0, 1}, {2, 0, 0, 0, 0, 2}, {2, 0, 0, 0, 0, 3}}
 	s := record(t, twoNodes, func(t *testing.T, lab *emutest.Lab) {
 		lab.Pod("p1a", "node1") // cni0 comes with the first pod
+		tap1, _, tap3 := newTap(t, lab, "tap1"), newTap(t, lab, "tap2"), newTap(t, lab, "tap3")
+		pod = lab.Pod("p1b", "node1") // captures look for new devices when a pod comes
+		cni0 := lab.Node("node1").Stack().Device("cni0")
 		lab.Driver().Do(func() {
-			for _, p := range lab.Node("node1").Stack().Device("cni0").Bridge().Ports() {
+			for _, p := range cni0.Bridge().Ports() {
 				p.Hairpin = false
 			}
 		})
-		taps := []*link.Port{newTap(t, lab, "tap1"), newTap(t, lab, "tap2"), newTap(t, lab, "tap3")}
-		recapture(t, lab)
-		send(lab, taps[0], macs[2], macs[0], 1) // unknown: flooded
-		send(lab, taps[2], macs[0], macs[2], 2) // tap1 has spoken, now tap3 does
-		send(lab, taps[0], macs[2], macs[0], 3) // known: unicast
+		unknown = send(lab, tap1, macs[2], macs[0])
+		first = send(lab, tap3, macs[0], macs[2]) // tap1 has spoken, now tap3 does
+		known = send(lab, tap1, macs[2], macs[0])
 	})
-	ports := []string{"node1/tap1", "node1/tap2", "node1/tap3"}
-	pod := "default/p1a/eth0"
+	s.id(unknown).on("node1/tap1").in().one(t, "first frame").want(t, "eth.src", macs[0].String(), "eth.dst", macs[2].String())
 	for _, x := range []struct {
-		what, src, dst string
-		in             string
-		out            []string
-		pod            int
+		what, id string
+		want     []string
 	}{
-		{"to an unknown address", macs[0].String(), macs[2].String(), ports[0], []string{ports[1], ports[2]}, 1},
-		{"to the first speaker", macs[2].String(), macs[0].String(), ports[2], []string{ports[0]}, 0},
-		{"to a known address", macs[0].String(), macs[2].String(), ports[0], []string{ports[2]}, 0},
+		{"to an unknown address", unknown, []string{"node1/veth(p1a)", "node1/tap2", "node1/tap3", "node1/veth(p1b)"}},
+		{"to tap1, which has spoken", first, []string{"node1/tap1"}},
+		{"to tap3, which has spoken", known, []string{"node1/tap3"}},
 	} {
-		sent := s.where("eth.type", rawTypes[x.what])
-		sent.on(x.in).in().one(t, x.what+" comes in").want(t, "eth.src", x.src, "eth.dst", x.dst)
-		got := sent.on(ports...).out()
-		var names []string
-		for _, f := range got {
-			names = append(names, f.iface)
+		var got []string
+		for _, f := range s.id(x.id).out() {
+			got = append(got, s.point(f))
 		}
-		if !slices.Equal(names, x.out) {
-			t.Errorf("%s: leaves by %v, want %v", x.what, names, x.out)
-		}
-		if n := len(sent.on(pod).in()); n != x.pod {
-			t.Errorf("%s: the pod receives %d copies, want %d", x.what, n, x.pod)
+		if !slices.Equal(got, x.want) {
+			t.Errorf("a frame %s leaves by %v, want %v", x.what, got, x.want)
 		}
 	}
+	s.id(unknown).on(eth0(pod)).in().one(t, "flooded frame at a pod")
+	s.id(known).on(eth0(pod)).none(t, "unicast frame at another pod")
+}
+
+// newTap plugs a bare port into node1's cni0: whoever holds it speaks Ethernet
+// itself.
+func newTap(t *testing.T, lab *emutest.Lab, name string) *link.Port {
+	t.Helper()
+	var mine *link.Port
+	var err error
+	h := lab.Node("node1").Stack()
+	lab.Driver().Do(func() {
+		tap, onNode := lab.Driver().NewVeth(name, "node1/"+name)
+		tap.Bind((*link.Frame).Release)
+		_, _, err = h.AddBridgePort(h.Device("cni0"), name, link.LocalMAC(h.Rand(name).Uint64()), 1450, onNode)
+		mine = tap
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return mine
+}
+
+// send puts a small frame of an experimental type (IEEE 802 §9.2.3) on a port
+// and returns the id that captures give it.
+func send(lab *emutest.Lab, p *link.Port, dst, src link.MAC) (id string) {
+	lab.Driver().Do(func() {
+		f := lab.Driver().NewFrame(link.EthernetHeader + 46)
+		clear(f.Bytes())
+		link.PutEthernet(f.Bytes(), dst, src, 0x88b5)
+		f.ID = lab.Driver().NewID()
+		id = fmt.Sprint(f.ID)
+		p.Send(f)
+	})
+	lab.Sleep(0)
+	return id
 }

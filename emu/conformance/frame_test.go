@@ -76,7 +76,9 @@ func (f *frame) number(t *testing.T, name string) int {
 func (f *frame) has(name string) bool { return len(f.fields[name]) > 0 }
 
 // isError reports whether the packet of interest is an ICMP error.
-func (f *frame) isError() bool { return slices.Contains([]string{"3", "4", "5", "11", "12"}, f.first("icmp.type")) }
+func (f *frame) isError() bool {
+	return slices.Contains([]string{"3", "4", "5", "11", "12"}, f.first("icmp.type"))
+}
 
 // String names the frame in failure messages.
 func (f *frame) String() string {

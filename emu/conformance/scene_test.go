@@ -26,10 +26,13 @@ type scene struct {
 var twoNodes = emu.Config{Nodes: 2, Seed: 1}
 
 // record plays something in a lab with everything captured, and reads the file
-// with tshark when the lab is gone.
+// with tshark when the lab is gone. Whatever the check is about, every frame must
+// be clean. The test runs in parallel with others that
+// do the same: most of its time is tshark's.
 func record(t *testing.T, cfg emu.Config, play func(t *testing.T, lab *emutest.Lab)) *scene {
 	t.Helper()
 	needTshark(t)
+	t.Parallel()
 	s := &scene{}
 	path := filepath.Join(t.TempDir(), "capture.pcapng")
 	emutest.Run(t, cfg, func(t *testing.T, lab *emutest.Lab) {
@@ -40,6 +43,9 @@ func record(t *testing.T, cfg emu.Config, play func(t *testing.T, lab *emutest.L
 		done()
 	})
 	s.frames = decode(t, path)
+	for _, f := range s.frames {
+		wantClean(t, f)
+	}
 	return s
 }
 

@@ -88,7 +88,7 @@ func parseRow(t *testing.T, row string) *frame {
 	f.id = f.first("frame.packet_id")
 	f.note = strings.Join(f.fields["frame.comment"], "|")
 	f.dir = map[string]string{"0x00000001": "in", "0x00000002": "out"}[f.first("frame.packet_flags_direction")]
-	if f.first("vxlan.vni") != "" {
+	if strings.HasPrefix(f.first("frame.protocols"), "eth:ethertype:ip:udp:vxlan:") { // not one that an ICMP error quotes
 		f.depth = 1
 	}
 	sec, err := strconv.ParseFloat(f.first("frame.time_relative"), 64)

@@ -1,0 +1,212 @@
+package bench
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strings"
+	"text/tabwriter"
+)
+
+// Report reads what `go test -bench` printed and returns the table: for each
+// benchmark the median of every unit, how far the measurements spread, the
+// ratio to the bare pair of the same run, and where there is one the budget.
+// Errors are those of [Parse].
+func Report(r io.Reader) (string, error) {
+	results, err := Parse(r)
+	if err != nil {
+		return "", err
+	}
+	return results.String(), nil
+}
+
+// group is what the table says about one benchmark function.
+type group struct {
+	name  string // "TCP" for BenchmarkTCP
+	title string
+	units []string // shown in this order
+}
+
+// groups are in the order of the table. A benchmark that is not listed comes
+// last, with all its units.
+var groups = []group{
+	{"TCP", "TCP, one stream, wall time; allocations per MiB", []string{"MB/s", "allocs/op"}},
+	{"Connect", "TCP connections, one after another, wall time", []string{"conn/s", "allocs/op"}},
+	{"TCPVirtual", "TCP, one stream, virtual time", []string{"MB/s", "virtual-s/s"}},
+	{"IdleVirtual", "one ping per second, virtual time", []string{"virtual-s/s"}},
+	{"Forward", "one UDP datagram through a node", []string{"ns/op", "allocs/op"}},
+	{"Tunnel", "one UDP datagram through a node's VXLAN device", []string{"ns/op", "allocs/op"}},
+	{"Build", "10 nodes with 30 pods each, built and closed", []string{"ns/op", "allocs/op"}},
+	{"IdlePods", "a pod that does nothing", []string{"heap-B/pod", "goroutines/pod"}},
+}
+
+// barePath ends the name of the result that the others of its benchmark are
+// held against.
+const barePath = "/path=bare"
+
+// A budget is what a result must reach. Against says that it is a ratio.
+type budget struct {
+	name, unit string
+	least      float64
+	against    bool
+}
+
+var budgets = []budget{
+	{"TCP/path=vxlan", "MB/s", 0.5, true},
+	{"TCPVirtual/path=vxlan/cable=1Gbit", "virtual-s/s", 1, false},
+}
+
+// String returns the table, see [Report].
+func (r *Results) String() string {
+	var b strings.Builder
+	for _, s := range r.Settings {
+		fmt.Fprintf(&b, "%s: %s\n", s.Key, s.Value)
+	}
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	for _, g := range r.groups() {
+		fmt.Fprintf(w, "\n%s\t\t\t\t\n", g.title)
+		fmt.Fprintf(w, "  benchmark\tvalue\tspread\tto bare\tbudget\n")
+		for _, s := range r.Series {
+			if function(s.Name) == g.name {
+				r.rows(w, g, s)
+			}
+		}
+	}
+	w.Flush() // to a strings.Builder: never fails
+	return trimLines(b.String())
+}
+
+// trimLines removes the spaces that tabwriter pads empty cells with.
+func trimLines(s string) string {
+	lines := strings.Split(s, "\n")
+	for i := range lines {
+		lines[i] = strings.TrimRight(lines[i], " ")
+	}
+	return strings.Join(lines, "\n")
+}
+
+// groups returns the groups that have results: those with a title first.
+func (r *Results) groups() []group {
+	var list []group
+	has := func(name string) bool {
+		return slices.ContainsFunc(r.Series, func(s *Series) bool { return function(s.Name) == name })
+	}
+	for _, g := range groups {
+		if has(g.name) {
+			list = append(list, g)
+		}
+	}
+	for _, s := range r.Series {
+		name := function(s.Name)
+		if !slices.ContainsFunc(list, func(g group) bool { return g.name == name }) {
+			list = append(list, group{name: name, title: name})
+		}
+	}
+	return list
+}
+
+// function returns the benchmark's name without those of its parts.
+func function(name string) string {
+	f, _, _ := strings.Cut(name, "/")
+	return f
+}
+
+// rows writes a line for each unit of a series.
+func (r *Results) rows(w io.Writer, g group, s *Series) {
+	name := "  " + strings.TrimPrefix(strings.TrimPrefix(s.Name, g.name), "/")
+	if s.Name == g.name {
+		name = "  " + s.Name
+	}
+	if s.Procs != 1 {
+		name = fmt.Sprintf("%s (%d CPUs)", name, s.Procs)
+	} else {
+		name += " (1 CPU)"
+	}
+	units := g.units
+	if units == nil {
+		for unit := range s.Values {
+			units = append(units, unit)
+		}
+		slices.Sort(units)
+	}
+	for _, unit := range units {
+		v, ok := s.Median(unit)
+		if !ok {
+			continue
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", name, format(v, unit), spread(s.Values[unit], v), r.toBare(g, s, unit), r.budget(g, s, unit))
+		name = ""
+	}
+}
+
+// bare returns the bare pair's series for comparison with s, or nil.
+func (r *Results) bare(g group, s *Series) *Series {
+	if name := g.name + barePath; s.Name != name {
+		return r.Find(name, s.Procs)
+	}
+	return nil
+}
+
+func (r *Results) toBare(g group, s *Series, unit string) string {
+	if b := r.bare(g, s); b != nil {
+		if ratio, ok := s.Ratio(b, unit); ok {
+			return fmt.Sprintf("%.2f", ratio)
+		}
+	}
+	return ""
+}
+
+// budget says what the result should be, and whether it is.
+func (r *Results) budget(g group, s *Series, unit string) string {
+	for _, b := range budgets {
+		if b.name != s.Name || b.unit != unit {
+			continue
+		}
+		v, ok := s.Median(unit)
+		if bare := r.bare(g, s); b.against && bare != nil {
+			v, ok = s.Ratio(bare, unit)
+		} else if b.against {
+			ok = false
+		}
+		switch {
+		case !ok:
+			return fmt.Sprintf(">= %.2f: not known", b.least)
+		case v >= b.least:
+			return fmt.Sprintf(">= %.2f: met", b.least)
+		}
+		return fmt.Sprintf(">= %.2f: MISSED", b.least)
+	}
+	return ""
+}
+
+// spread returns how far the values lie from the median, at most, in percent
+// of it. One value has none.
+func spread(values []float64, median float64) string {
+	if len(values) < 2 || median == 0 {
+		return ""
+	}
+	var most float64
+	for _, v := range values {
+		most = max(most, math.Abs(v-median))
+	}
+	return fmt.Sprintf("±%.0f%%", 100*most/math.Abs(median))
+}
+
+// format prints a value in a unit that people compare: bit rates rather than
+// byte rates, and times by their size.
+func format(v float64, unit string) string {
+	switch {
+	case unit == "MB/s":
+		return fmt.Sprintf("%.2f Gbit/s", v*8/1000)
+	case unit == "ns/op" && v >= 1e9:
+		return fmt.Sprintf("%.2f s/op", v/1e9)
+	case unit == "ns/op" && v >= 1e6:
+		return fmt.Sprintf("%.1f ms/op", v/1e6)
+	case v == math.Trunc(v) && math.Abs(v) < 1e15:
+		return fmt.Sprintf("%.0f %s", v, unit)
+	case math.Abs(v) >= 100:
+		return fmt.Sprintf("%.0f %s", v, unit)
+	}
+	return fmt.Sprintf("%.3g %s", v, unit)
+}

@@ -1,0 +1,6 @@
+//go:build !race
+
+package conformance
+
+// seedRuns is how often a scene is played again with the same seed.
+const seedRuns = 50
