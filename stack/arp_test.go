@@ -156,7 +156,7 @@ func TestStaleNeighbourIsProbedUnicast(t *testing.T) {
 		c, err := a.OpenPing(PingConfig{})
 		n.try(err)
 		if _, err := c.Ping(addr("10.0.0.2"), 1, time.Second); err != os.ErrDeadlineExceeded {
-			t.Fatalf("ping: got %v, want a timeout", err)
+			n.Fatalf("ping: got %v, want a timeout", err)
 		}
 		equal(t, "used while stale", neighState(a, "10.0.0.2"), NeighDelay)
 		n.wait(5 * time.Second)

@@ -116,7 +116,7 @@ func TestDialTimesOut(t *testing.T) {
 	inBubble(t, func(n *network) {
 		h, _, s := host1(n, Config{Name: "a"})
 		took(n, "deadline of the context", 2500*time.Millisecond, func() {
-			ctx, cancel := context.WithTimeout(t.Context(), 2500*time.Millisecond)
+			ctx, cancel := context.WithTimeout(n.Context(), 2500*time.Millisecond)
 			defer cancel()
 			_, err := h.DialContext(ctx, "tcp", "10.0.0.2:80")
 			isAll(t, "error", err, context.DeadlineExceeded, os.ErrDeadlineExceeded)
@@ -126,13 +126,13 @@ func TestDialTimesOut(t *testing.T) {
 			}
 		})
 		took(n, "cancelled context", time.Second, func() {
-			ctx, cancel := context.WithCancel(t.Context())
+			ctx, cancel := context.WithCancel(n.Context())
 			time.AfterFunc(time.Second, cancel)
 			_, err := h.DialContext(ctx, "tcp", "10.0.0.2:80")
 			isAll(t, "error", err, context.Canceled)
 		})
 		took(n, "context that is over", 0, func() {
-			ctx, cancel := context.WithCancel(t.Context())
+			ctx, cancel := context.WithCancel(n.Context())
 			cancel()
 			_, err := h.DialContext(ctx, "tcp", "10.0.0.2:80")
 			isAll(t, "error", err, context.Canceled)

@@ -120,7 +120,7 @@ func TestForwardRefusals(t *testing.T) {
 					return
 				}
 				if len(got) != 1 {
-					t.Fatalf("answers: got %v, want one", got)
+					n.Fatalf("answers: got %v, want one", got)
 				}
 				equal(t, "answer", describeIP(got[0].ip()), "10.0.1.1 > 10.0.1.2 icmp "+tt.answer)
 				_, _, info, _ := quoteOf(t, got[0].ip())

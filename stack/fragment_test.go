@@ -104,7 +104,7 @@ func TestReassembly(t *testing.T) {
 				}
 				got := s.take()
 				if len(got) != 1 || !bytes.Equal(got[0].ip().payload()[4:], req.payload()[4:]) {
-					t.Fatalf("answers: got %v, want one with all 7001 bytes", got)
+					n.Fatalf("answers: got %v, want one with all 7001 bytes", got)
 				}
 				equal(t, "memory still charged", h.frags.bytes, 0)
 				equal(t, "datagrams still waiting", len(h.frags.queues), 0)
@@ -192,7 +192,7 @@ func TestReassemblyTimesOut(t *testing.T) {
 		n.wait(time.Second)
 		got := s.take()
 		if len(got) != 1 {
-			t.Fatalf("after 30 s: got %v, want one error", got)
+			n.Fatalf("after 30 s: got %v, want one error", got)
 		}
 		equal(t, "time", got[0].at, 30*time.Second)
 		typ, code, _, quoted := quoteOf(t, got[0].ip())

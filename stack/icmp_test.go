@@ -26,7 +26,7 @@ func TestPortUnreachable(t *testing.T) {
 		s.sendIP(d, pkt)
 		got := s.take()
 		if len(got) != 1 {
-			t.Fatalf("answers: got %v, want one", got)
+			n.Fatalf("answers: got %v, want one", got)
 		}
 		ip := got[0].ip()
 		typ, code, info, quoted := quoteOf(t, ip)
@@ -141,7 +141,7 @@ func TestErrorSourceOfUnnumberedDevice(t *testing.T) {
 		s.sendIP(cali, udpPacket("10.244.1.2:1", "10.99.0.1:9", nil))
 		got := s.take()
 		if len(got) != 1 {
-			t.Fatalf("got %v, want one error", got)
+			n.Fatalf("got %v, want one error", got)
 		}
 		equal(t, "error", describeIP(got[0].ip()), "192.168.56.11 > 10.244.1.2 icmp 3/0")
 	})
@@ -231,7 +231,7 @@ func TestEchoReply(t *testing.T) {
 			s.sendIP(d, req)
 			got := s.take()
 			if len(got) != 1 {
-				t.Fatalf("answers: got %v, want one", got)
+				n.Fatalf("answers: got %v, want one", got)
 			}
 			ip := got[0].ip()
 			equal(t, "TOS as in the request", ip.tos(), 0xbb)

@@ -195,7 +195,7 @@ func TestReset(t *testing.T) {
 					return
 				}
 				if len(got) != 1 {
-					t.Fatalf("answers: got %v, want one", got)
+					n.Fatalf("answers: got %v, want one", got)
 				}
 				ip := got[0].ip()
 				seg := ip.payload()

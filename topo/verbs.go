@@ -104,6 +104,9 @@ func (p *player) ping(v *Ping) {
 func (p *player) pinged(v *Ping, got int, last stack.PingReply) {
 	e := p.step.Expect
 	loss := 1 - float64(got)/float64(v.Count.Value)
+	if got == 0 && p.err != nil {
+		p.result.Outcome = fmt.Sprintf("none of %d answered: %s", v.Count.Value, errorWord(p.err))
+	}
 	if got > 0 {
 		p.result.Outcome = fmt.Sprintf("%d bytes from %v: ttl=%d time=%v", v.Size.Value+8, last.From, last.TTL, last.RTT)
 		if v.Count.Value > 1 {

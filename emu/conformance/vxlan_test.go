@@ -296,6 +296,67 @@ func TestV10RightMTURefusesLocally(t *testing.T) {
 	s.having("icmp.type").none(t, "ICMP")
 }
 
+// V12: with connection tracking, fragments of a pod are one datagram at the
+// bridge, larger than any MTU, and are cut again for the tunnel.
+func TestV12FragmentsAreJoinedAtTheBridge(t *testing.T) {
+	var p1a *emutest.Pod
+	s := record(t, twoNodes, func(t *testing.T, lab *emutest.Lab) {
+		p1a = lab.Pod("p1a", "node1")
+		lab.Pod("p2a", "node2")
+		if r, err := p1a.PingWith("p2a", stack.PingConfig{Size: 4000}, time.Second); err != nil || r.Err() != nil {
+			t.Errorf("ping of 4000 bytes: %v, %v, want an answer", err, r.Err())
+		}
+	})
+	id := s.on(eth0(p1a)).out().where("icmp.type", "8").some(t, "echo request")[0].id
+	pieces := []string{"1444", "1444", "1180"}
+	for _, x := range []struct {
+		point string
+		want  []string
+	}{
+		{eth0(p1a), pieces}, {"node1/cni0", []string{"4028"}}, {"node1/flannel.1", pieces}, {"default/p2a/eth0", pieces},
+	} {
+		if got := s.id(id).on(x.point).values("ip.len"); !slices.Equal(got, x.want) {
+			t.Errorf("%s shows IP lengths %v, want %v", x.point, got, x.want)
+		}
+	}
+	s.id(id).on("node1/cni0").one(t, "request on cni0").want(t, "frame.len", "4042", "icmp.checksum.status", "1", "ip.flags.mf", "0")
+	for _, f := range s.id(id).on("node1/eth0").some(t, "pieces on the cable") {
+		if f.outer("ip.flags.mf") != "0" || f.outer("ip.frag_offset") != "0" {
+			t.Errorf("%v: the outer packet is a fragment, want the inner one to be", f)
+		}
+	}
+}
+
+// V13: on a cable that is too small for the tunnel the outer packet is cut,
+// whatever DF says inside, and nobody is told.
+func TestV13OuterFragments(t *testing.T) {
+	s := record(t, twoNodes, func(t *testing.T, lab *emutest.Lab) {
+		p1a := lab.Pod("p1a", "node1")
+		lab.Pod("p2a", "node2")
+		for _, n := range lab.Nodes() {
+			setMTU(t, lab, n.Stack(), "eth0", 1400)
+		}
+		full := stack.PingConfig{Size: 1422, DontFragment: true}
+		if r, err := p1a.PingWith("p2a", full, time.Second); err != nil || r.Err() != nil {
+			t.Errorf("ping of 1450 bytes: %v, %v, want an answer", err, r.Err())
+		}
+	})
+	for _, node := range []string{"node1", "node2"} {
+		sent := s.on(node+"/eth0").out().filter(func(f *frame) bool { return f.outer("ip.proto") == "17" }).some(t, "packets of "+node)
+		var lengths, more, ids []string
+		for _, f := range sent {
+			lengths, more = append(lengths, f.outer("ip.len")), append(more, f.outer("ip.flags.mf"))
+			ids = append(ids, f.outer("ip.id"))
+		}
+		wantList(t, node+": IP lengths on the cable", lengths, "1396", "124")
+		wantList(t, node+": more fragments", more, "1", "0")
+		if slices.Sort(ids); len(slices.Compact(ids)) != 1 {
+			t.Errorf("%s: the pieces have IP IDs %v, want one", node, ids)
+		}
+	}
+	s.errors().none(t, "ICMP error")
+}
+
 // V15: VXLAN with a VNI that the node does not have, without the I flag, or with
 // a bit that means something to nobody is dropped without a word; a UDP port that nobody has is answered as any other.
 func TestV15ForeignVXLAN(t *testing.T) {
