@@ -63,7 +63,7 @@ func (h *Host) connect(c *Conn, base string, to netip.AddrPort) error {
 	if to.Addr().IsUnspecified() {
 		to = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), to.Port())
 	}
-	_, dev, ok := h.Source(to.Addr())
+	src, dev, ok := h.Source(to.Addr())
 	if !ok {
 		return os.NewSyscallError("connect", syscall.ENETUNREACH)
 	}
@@ -79,6 +79,11 @@ func (h *Host) connect(c *Conn, base string, to netip.AddrPort) error {
 		return sysErr("socket", terr)
 	}
 	c.adopt(ep)
+	if len(dev.addrs) != 1 || dev.addrs[0].Addr() != src { // gVisor would choose another
+		if terr := ep.Bind(fullAddr(0, src, 0)); terr != nil {
+			return sysErr("connect", terr)
+		}
+	}
 	terr = ep.Connect(fullAddr(dev.Index, to.Addr(), to.Port()))
 	h.sockets.touched()
 	if _, started := terr.(*tcpip.ErrConnectStarted); terr != nil && !started {

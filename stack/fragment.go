@@ -12,7 +12,7 @@ import (
 // the identification; a piece of a piece keeps its place.
 func (h *Host) fragment(p *packet) {
 	ip := p.ip()
-	if ip.dontFragment() {
+	if ip.dontFragment() && !p.cut {
 		if p.in != nil {
 			h.sendError(p, icmpUnreachable, codeFragNeeded, uint32(p.out.MTU))
 		}

@@ -69,6 +69,9 @@ func (h *Host) bind(e *endpoint, base string, at netip.AddrPort) error {
 	if terr != nil {
 		return sysErr("socket", terr)
 	}
+	if base == "tcp" {
+		ep.SocketOptions().SetReuseAddress(true) // as package net does: old connections do not keep a port
+	}
 	if terr := ep.Bind(fullAddr(0, at.Addr(), at.Port())); terr != nil {
 		ep.Close()
 		return sysErr("bind", terr)
@@ -199,9 +202,12 @@ func (c *PacketConn) WriteTo(b []byte, to net.Addr) (n int, err error) {
 		return 0, opError("write", c.net, c.addr, to, err)
 	}
 	err = c.attempt(&c.write, func() (bool, error) {
-		_, dev, ok := c.host.Source(dst.Addr())
+		src, dev, ok := c.host.Source(dst.Addr())
 		if !ok {
 			return false, sysErr("sendto", &tcpip.ErrNetworkUnreachable{})
+		}
+		if owner := c.host.local[src]; owner != nil {
+			dev = owner // gVisor takes the source from the device it is given
 		}
 		full := fullAddr(dev.Index, dst.Addr(), dst.Port())
 		m, terr := c.ep.Write(bytes.NewReader(b), tcpip.WriteOptions{To: &full})

@@ -136,8 +136,8 @@ func (h *Host) sourceFor(d *Device, dst netip.Addr) netip.Addr {
 // the device that the packets leave by. It is ip_route_output.
 func (h *Host) Source(dst netip.Addr) (netip.Addr, *Device, bool) {
 	switch {
-	case dst.IsLoopback():
-		return dst, h.lo, true
+	case dst.IsLoopback(): // local 127.0.0.0/8 dev lo src 127.0.0.1
+		return netip.AddrFrom4([4]byte{127, 0, 0, 1}), h.lo, true
 	case h.local[dst] != nil:
 		return dst, h.lo, true
 	case h.broadcast[dst] != nil:
