@@ -80,7 +80,7 @@ func (h *Host) connect(c *Conn, base string, to netip.AddrPort) error {
 	}
 	c.adopt(ep)
 	if len(dev.addrs) != 1 || dev.addrs[0].Addr() != src { // gVisor would choose another
-		if terr := ep.Bind(fullAddr(0, src, 0)); terr != nil {
+		if terr := ep.Bind(fullAddr(dev.Index, src, 0)); terr != nil {
 			return sysErr("connect", terr)
 		}
 	}

@@ -412,7 +412,7 @@ func (n *netstack) output(pkt *stack.PacketBuffer, unsummed bool) {
 	for _, s := range pkt.AsSlices() {
 		at = at[copy(at, s):]
 	}
-	p := packet{frame: f}
+	p := packet{frame: f, cut: true}
 	if unsummed {
 		sumTransport(p.ip())
 	}

@@ -151,6 +151,7 @@ func TestSourceAddress(t *testing.T) {
 		n.do(func() { n.try(h.Device("eth1").AddAddr(netip.MustParsePrefix("172.16.0.1/16"))) })
 		tests := []struct{ dst, src, dev string }{
 			{"127.0.0.1", "127.0.0.1", "lo"},
+			{"127.0.0.2", "127.0.0.1", "lo"},
 			{"10.0.2.1", "10.0.2.1", "lo"},   // one of ours
 			{"10.0.1.9", "10.0.1.1", "eth1"}, // on the link
 			{"172.16.3.4", "172.16.0.1", "eth1"},

@@ -142,7 +142,7 @@ func newTap(t *testing.T, lab *emutest.Lab, name string) *link.Port {
 	return mine
 }
 
-// send puts a small frame of an experimental type (IEEE 802 §9.2.3) on a port
+// send puts a small frame of an experimental type (IEEE 802a) on a port
 // and returns the id that captures give it.
 func send(lab *emutest.Lab, p *link.Port, dst, src link.MAC) (id string) {
 	lab.Driver().Do(func() {
