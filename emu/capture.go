@@ -31,12 +31,19 @@ type Capture struct {
 	lab    *Lab
 	w      *pcap.Writer
 	cfg    CaptureConfig
-	ifaces map[*link.Point]int
+	ifaces map[*link.Point]*iface
 	packet pcap.Packet
 	note   [1]string
-	names  map[netip.Addr]string // written so far
 	err    error
 	closed bool
+}
+
+// iface is a device that is captured. It enters the file with its first frame,
+// or when it is set up, whichever comes first: by then it has its addresses.
+type iface struct {
+	dev     *stack.Device
+	id      int
+	written bool
 }
 
 // Capture starts capturing. Machines that come later are captured too. The
@@ -60,7 +67,7 @@ func (l *Lab) Capture(w io.Writer, cfg CaptureConfig) (*Capture, error) {
 // CaptureTo starts capturing with a writer that the caller has made. Closing
 // the capture closes it.
 func (l *Lab) CaptureTo(pw *pcap.Writer, cfg CaptureConfig) (*Capture, error) {
-	c := &Capture{lab: l, w: pw, cfg: cfg, ifaces: make(map[*link.Point]int), names: make(map[netip.Addr]string)}
+	c := &Capture{lab: l, w: pw, cfg: cfg, ifaces: make(map[*link.Point]*iface)}
 	var err error
 	l.drv.Do(func() {
 		if l.closed {
@@ -92,30 +99,49 @@ func (l *Lab) sortedMachines() []*Machine {
 	return list
 }
 
-// newPoints shows the devices of a host to the captures that are running.
-func (l *Lab) newPoints(h *stack.Host) {
+// newDevice shows a device that was just made to the captures that are running.
+func (l *Lab) newDevice(d *stack.Device) {
+	for _, c := range l.captures {
+		c.add(d)
+	}
+}
+
+// setUp tells the captures that the devices of h have their addresses.
+func (l *Lab) setUp(h *stack.Host) {
 	for _, c := range l.captures {
 		c.watch(h)
 	}
 }
 
-// watch starts capturing at those devices of h that are wanted and new.
+// watch writes those devices of h that are wanted and new.
 func (c *Capture) watch(h *stack.Host) {
 	for _, d := range h.Devices() {
-		p := d.Point()
-		if _, ok := c.ifaces[p]; ok || !c.wants(p.Name) {
-			continue
+		if i := c.add(d); i != nil && !i.written {
+			c.write(i)
 		}
-		id, err := c.w.AddInterface(pcap.Interface{
-			Name: p.Name, Description: d.Describe(), LinkType: pcap.LinkType(p.Type), MAC: d.MAC, Addrs: d.Addrs(),
-		})
-		if err != nil {
-			c.fail(err)
-			return
-		}
-		c.ifaces[p] = id
-		p.Watch(c)
 	}
+}
+
+// add starts watching a device if it is wanted; nil if it is not.
+func (c *Capture) add(d *stack.Device) *iface {
+	p := d.Point()
+	if i, ok := c.ifaces[p]; ok || !c.wants(p.Name) {
+		return i
+	}
+	i := &iface{dev: d}
+	c.ifaces[p] = i
+	p.Watch(c)
+	return i
+}
+
+// write puts an interface into the file.
+func (c *Capture) write(i *iface) {
+	d := i.dev
+	id, err := c.w.AddInterface(pcap.Interface{
+		Name: d.Point().Name, Description: d.Describe(), LinkType: pcap.LinkType(d.Point().Type), MAC: d.MAC, Addrs: d.Addrs(),
+	})
+	c.fail(err)
+	i.id, i.written = id, true
 }
 
 func (c *Capture) wants(name string) bool {
@@ -140,9 +166,13 @@ func (c *Capture) Observe(o *link.Observation) {
 	if o.Drop != "" || c.err != nil || c.closed {
 		return
 	}
+	i := c.ifaces[o.Point]
+	if !i.written {
+		c.write(i)
+	}
 	p := &c.packet
 	*p = pcap.Packet{
-		Interface: c.ifaces[o.Point], Time: c.lab.drv.Epoch().Add(o.Time), Data: o.Bytes, ID: o.ID,
+		Interface: i.id, Time: c.lab.drv.Epoch().Add(o.Time), Data: o.Bytes, ID: o.ID,
 		Direction: pcap.Direction(o.Direction), Reception: reception(o.Bytes, o.Point.Type),
 	}
 	if o.Note != "" {

@@ -245,6 +245,23 @@ func TestDialFailures(t *testing.T) {
 	})
 }
 
+// Another seed makes other machines: everything random begins there.
+func TestSeedsDiffer(t *testing.T) {
+	macs := map[link.MAC]uint64{}
+	for seed := range uint64(3) {
+		emutest.Run(t, emu.Config{Nodes: 1, Seed: seed}, func(t *testing.T, lab *emutest.Lab) {
+			lab.Pod("a", "node1")
+			for _, m := range []string{"node1", "a"} {
+				mac := lab.Machine(m).Stack().Device("eth0").MAC
+				if other, ok := macs[mac]; ok {
+					t.Errorf("%s has MAC %v with seed %d, as something with seed %d", m, mac, seed, other)
+				}
+				macs[mac] = seed
+			}
+		})
+	}
+}
+
 func TestTraceroute(t *testing.T) {
 	emutest.Run(t, emu.Config{Nodes: 2}, func(t *testing.T, lab *emutest.Lab) {
 		web := lab.Pod("web", "node2")

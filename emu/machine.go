@@ -266,6 +266,7 @@ func (l *Lab) attach(m *Machine, name string, addr netip.Addr, cable *link.WireC
 	}
 	cfg.Name = name
 	cfg.OnEcho = func(from netip.Addr) { m.notePeer("icmp", netip.AddrPortFrom(from, 0)) }
+	cfg.OnDevice = l.newDevice
 	s := stack.NewHost(l.drv, cfg)
 	w := l.drv.NewWire(name, wire)
 	l.underlay.AddPort(name, w.B)
@@ -278,7 +279,7 @@ func (l *Lab) attach(m *Machine, name string, addr netip.Addr, cable *link.WireC
 	}
 	*m = Machine{lab: l, name: name, stack: s, addr: addr, cable: w}
 	l.machines[name], l.addrs[addr] = m, m
-	l.newPoints(s)
+	l.setUp(s)
 	return nil
 }
 

@@ -70,7 +70,7 @@ func (l *Lab) addNode(n *Node, cfg NodeConfig) error {
 		return err
 	}
 	l.nodes = append(l.nodes, n)
-	l.newPoints(n.stack)
+	l.setUp(n.stack)
 	return l.cluster.AddNode(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: cfg.Name}})
 }
 

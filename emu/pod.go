@@ -76,7 +76,7 @@ func (l *Lab) addPod(p *Pod) error {
 	}
 	p.node = node
 	onEcho := func(from netip.Addr) { p.notePeer("icmp", netip.AddrPortFrom(from, 0)) }
-	p.Machine = Machine{lab: l, name: name, stack: stack.NewHost(l.drv, stack.Config{Name: name, OnEcho: onEcho})}
+	p.Machine = Machine{lab: l, name: name, stack: stack.NewHost(l.drv, stack.Config{Name: name, OnEcho: onEcho, OnDevice: l.newDevice})}
 	if p.net, err = l.cni.AddPod(&node.overlay, p.stack); err != nil {
 		l.cluster.RemovePod(s.Namespace, s.Name)
 		return err
@@ -84,8 +84,8 @@ func (l *Lab) addPod(p *Pod) error {
 	p.addr = p.net.Addr
 	l.machines[name], l.addrs[p.addr] = &p.Machine, &p.Machine
 	l.pods = append(l.pods, p)
-	l.newPoints(p.stack)
-	l.newPoints(node.stack)
+	l.setUp(p.stack)
+	l.setUp(node.stack)
 	s.Status.PodIP, s.Status.HostIP, s.Status.Phase = p.addr.String(), node.addr.String(), corev1.PodRunning
 	s.Status.PodIPs = []corev1.PodIP{{IP: s.Status.PodIP}}
 	return l.cluster.UpdatePod(s)

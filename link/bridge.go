@@ -147,6 +147,10 @@ func isLinkLocalGroup(mac MAC) bool {
 
 // receive handles a frame that came in by a port.
 func (b *Bridge) receive(f *Frame, in *BridgePort) {
+	if in.MTU > 0 && f.Len()-EthernetHeader > in.MTU {
+		b.point.Drop(f, DropMTU) // as veth_xmit does for the receiving end
+		return
+	}
 	if in.Point != nil {
 		in.Point.Pass(f, In)
 	}

@@ -89,6 +89,9 @@ func (h *Host) AddDevice(cfg DeviceConfig) (*Device, error) {
 	}
 	h.devices = append(h.devices, d)
 	h.sockets.attach(d)
+	if h.cfg.OnDevice != nil {
+		h.cfg.OnDevice(d)
+	}
 	return d, nil
 }
 
@@ -263,8 +266,14 @@ func (d *Device) sendFrame(f *link.Frame, dst link.MAC, etherType uint16) {
 	d.transmit(f)
 }
 
-// Receive handles a frame that has come in by the device.
+// Receive handles a frame that has come in by the device. One that is larger
+// than the MTU of a NIC or veth end is dropped unseen.
 func (d *Device) Receive(f *link.Frame) {
+	if d.port != nil && f.Len()-link.EthernetHeader > d.MTU {
+		d.point.Count(link.DropMTU)
+		f.Release()
+		return
+	}
 	d.point.Pass(f, link.In)
 	d.handle(f)
 }

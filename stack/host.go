@@ -33,6 +33,10 @@ type Config struct {
 	// called with the driver's lock held.
 	OnEcho func(from netip.Addr)
 
+	// OnDevice, if set, is told of every device when it is made, before it has
+	// addresses. It is called with the driver's lock held.
+	OnDevice func(*Device)
+
 	// Conntrack sets limits and timeouts of connection tracking.
 	Conntrack conntrack.Config
 }
