@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
-	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -148,16 +147,6 @@ func compareNames(a, b types.NamespacedName) int {
 		return n
 	}
 	return strings.Compare(a.Name, b.Name)
-}
-
-// sortedNames returns the keys of m in namespace and name order.
-func sortedNames[V any](m map[types.NamespacedName]V) []types.NamespacedName {
-	names := make([]types.NamespacedName, 0, len(m))
-	for n := range m {
-		names = append(names, n)
-	}
-	slices.SortFunc(names, compareNames)
-	return names
 }
 
 // invalid, notFound and alreadyExists build the API server's answers.

@@ -186,3 +186,5 @@ func quoteOf(t testing.TB, ip ipv4) (typ, code byte, info uint32, quoted ipv4) {
 }
 
 func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
+
+func mustAddrPort(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }

@@ -246,4 +246,3 @@ func TestV9PodToNode(t *testing.T) {
 	)
 	s.having("vxlan.vni").none(t, "VXLAN on the way to a node")
 }
-

@@ -89,7 +89,7 @@ func TestWatchNamesTheCulprit(t *testing.T) {
 //go:noinline
 func waitsForMutex(mu *sync.Mutex) {
 	mu.Lock()
-	mu.Unlock()
+	defer mu.Unlock()
 }
 
 // A bubble that makes progress is left alone.

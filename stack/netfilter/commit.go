@@ -49,19 +49,20 @@ func (s *stage) checkJumps(t Table, script *Script) error {
 	} else {
 		c.all(look)
 	}
-	for _, to := range sortedKeys(bad) {
-		e := &Error{Word: to, Err: ErrNoChain, Msg: "no such chain or target"}
-		if _, isBuiltin := builtinHook(t, to); isBuiltin {
-			e.Msg = "a built-in chain cannot be jumped to"
-		} else if script.deletes(t, to) {
-			e.Msg, e.Err = fmt.Sprintf("the chain cannot be deleted, chain %s jumps to it", bad[to]), ErrChainInUse
-		} else {
-			e.Near = nearest(to, append(append(sortedKeys(targetKinds), standardTargets...), c.names()...))
-		}
-		script.blame(e, func(cmd *command) bool { return cmd.table == t && cmd.jump.text == to })
-		return e
+	if len(bad) == 0 {
+		return nil
 	}
-	return nil
+	to := sortedKeys(bad)[0]
+	e := &Error{Word: to, Err: ErrNoChain, Msg: "no such chain or target"}
+	if _, isBuiltin := builtinHook(t, to); isBuiltin {
+		e.Msg = "a built-in chain cannot be jumped to"
+	} else if script.deletes(t, to) {
+		e.Msg, e.Err = fmt.Sprintf("the chain cannot be deleted, chain %s jumps to it", bad[to]), ErrChainInUse
+	} else {
+		e.Near = nearest(to, append(append(sortedKeys(targetKinds), standardTargets...), c.names()...))
+	}
+	script.blame(e, func(cmd *command) bool { return cmd.table == t && cmd.jump.text == to })
+	return e
 }
 
 // deletes reports whether the script has an -X for the chain.

@@ -185,10 +185,9 @@ type portRange struct{ lo, hi uint16 }
 
 // multiportMatch is -m multiport: up to 15 ports, a range counting as two.
 type multiportMatch struct {
-	flag  string // which ports, "" when not yet set
-	list  []portRange
-	neg   bool
-	proto uint8
+	flag string // which ports, "" when not yet set
+	list []portRange
+	neg  bool
 }
 
 func (m *multiportMatch) test(e *eval, _ []uint64) bool {
