@@ -94,6 +94,10 @@ func (p *parser) setting(key, value string) {
 	}
 }
 
+// largest bounds what is taken for a measurement, so that no arithmetic with
+// values overflows.
+const largest = 1e18
+
 // result reads the fields of a result line. A line with the name alone is what
 // a benchmark that logs leaves behind; it is skipped.
 func (p *parser) result(fields []string) error {
@@ -110,7 +114,7 @@ func (p *parser) result(fields []string) error {
 	values := make(map[string]float64)
 	for i := 2; i < len(fields); i += 2 {
 		v, err := strconv.ParseFloat(fields[i], 64)
-		if err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
+		if err != nil || !(math.Abs(v) <= largest) {
 			return fmt.Errorf("bench: %s: value %q of unit %s, want a number", name, fields[i], fields[i+1])
 		}
 		values[fields[i+1]] = v
@@ -170,15 +174,19 @@ func median(values []float64) (float64, bool) {
 	return sorted[n/2-1]/2 + sorted[n/2]/2, true
 }
 
-// Ratio returns the median of this series divided by another's, measurement by
-// measurement: the first of one by the first of the other, and so on. If both
-// were measured in turns, a machine that was busy for a while does not show.
-func (s *Series) Ratio(to *Series, unit string) (v float64, ok bool) {
-	var ratios []float64
+// Ratios returns this series divided by another, measurement by measurement:
+// the first of one by the first of the other, and so on. If both were measured
+// in turns, a machine that was busy for a while does not show. Measurements
+// without a partner, or with one of 0, are left out.
+func (s *Series) Ratios(to *Series, unit string) []float64 {
+	var list []float64
 	for i, v := range s.Values[unit] {
-		if i < len(to.Values[unit]) && to.Values[unit][i] != 0 {
-			ratios = append(ratios, v/to.Values[unit][i])
+		if i >= len(to.Values[unit]) {
+			break
+		}
+		if r := v / to.Values[unit][i]; math.Abs(r) <= largest {
+			list = append(list, r)
 		}
 	}
-	return median(ratios)
+	return list
 }

@@ -11,7 +11,8 @@ import (
 
 // Report reads what `go test -bench` printed and returns the table: for each
 // benchmark the median of every unit, how far the measurements spread, the
-// ratio to the bare pair of the same run, and where there is one the budget.
+// ratio to the bare pair of the same run, and where there is one the budget. A
+// budget is met or missed only if all measurements say so.
 // Errors are those of [Parse].
 func Report(r io.Reader) (string, error) {
 	results, err := Parse(r)
@@ -150,7 +151,7 @@ func (r *Results) bare(g group, s *Series) *Series {
 
 func (r *Results) toBare(g group, s *Series, unit string) string {
 	if b := r.bare(g, s); b != nil {
-		if ratio, ok := s.Ratio(b, unit); ok {
+		if ratio, ok := median(s.Ratios(b, unit)); ok {
 			return fmt.Sprintf("%.2f", ratio)
 		}
 	}
@@ -160,24 +161,33 @@ func (r *Results) toBare(g group, s *Series, unit string) string {
 // budget says what the result should be, and whether it is.
 func (r *Results) budget(g group, s *Series, unit string) string {
 	for _, b := range budgets {
-		if b.name != s.Name || b.unit != unit {
-			continue
+		if b.name == s.Name && b.unit == unit {
+			values := s.Values[unit]
+			if bare := r.bare(g, s); b.against && bare != nil {
+				values = s.Ratios(bare, unit)
+			} else if b.against {
+				values = nil
+			}
+			return fmt.Sprintf(">= %.2f: %s", b.least, b.verdict(values))
 		}
-		v, ok := s.Median(unit)
-		if bare := r.bare(g, s); b.against && bare != nil {
-			v, ok = s.Ratio(bare, unit)
-		} else if b.against {
-			ok = false
-		}
-		switch {
-		case !ok:
-			return fmt.Sprintf(">= %.2f: not known", b.least)
-		case v >= b.least:
-			return fmt.Sprintf(">= %.2f: met", b.least)
-		}
-		return fmt.Sprintf(">= %.2f: MISSED", b.least)
 	}
 	return ""
+}
+
+// verdict needs all measurements to agree: on a machine that does other things
+// too, a median alone says "met" or "missed" by chance.
+func (b budget) verdict(values []float64) string {
+	if len(values) == 0 {
+		return "not known"
+	}
+	switch least, most := slices.Min(values), slices.Max(values); {
+	case least >= b.least:
+		return "met"
+	case most < b.least:
+		return "MISSED"
+	default:
+		return fmt.Sprintf("unclear, %.2f to %.2f", least, most)
+	}
 }
 
 // spread returns how far the values lie from the median, at most, in percent
@@ -188,9 +198,12 @@ func spread(values []float64, median float64) string {
 	}
 	var most float64
 	for _, v := range values {
-		most = max(most, math.Abs(v-median))
+		most = max(most, math.Abs(v-median)/math.Abs(median))
 	}
-	return fmt.Sprintf("±%.0f%%", 100*most/math.Abs(median))
+	if most > largest {
+		return ""
+	}
+	return fmt.Sprintf("±%.0f%%", 100*most)
 }
 
 // format prints a value in a unit that people compare: bit rates rather than

@@ -82,6 +82,23 @@ func TestReportWithoutTheBarePairKnowsNoRatio(t *testing.T) {
 	}
 }
 
+func TestVerdictNeedsAllMeasurementsToAgree(t *testing.T) {
+	b := budget{least: 0.5}
+	for _, c := range []struct {
+		values []float64
+		want   string
+	}{
+		{nil, "not known"},
+		{[]float64{0.5}, "met"},
+		{[]float64{0.49, 0.1}, "MISSED"},
+		{[]float64{0.9, 0.4, 0.8}, "unclear, 0.40 to 0.90"},
+	} {
+		if got := b.verdict(c.values); got != c.want {
+			t.Errorf("budget of 0.5, measurements %v: %s, want %s", c.values, got, c.want)
+		}
+	}
+}
+
 func TestParseRefuses(t *testing.T) {
 	for _, c := range []struct {
 		name, input string
@@ -134,6 +151,7 @@ func FuzzReport(f *testing.F) {
 	f.Add(twoRuns)
 	f.Add("BenchmarkX-2 1 0 MB/s 1e308 ns/op\nBenchmarkX-2 1 -0 MB/s -1e308 ns/op\n")
 	f.Add("BenchmarkTCP/path=bare 1 0 MB/s\nBenchmarkTCP/path=vxlan 1 3 MB/s\n")
+	f.Add("BenchmarkTCP/path=bare 1 1e-320 MB/s\nBenchmarkTCP/path=vxlan 1 1e18 MB/s\nBenchmarkTCP/path=vxlan 1 -1e18 MB/s\n")
 	f.Add("Benchmark 1 2 3\nBenchmark- 1 2 3\nBenchmark/ 1 2 3\nBenchmark-2 1 1 ns/op\n")
 	f.Fuzz(func(t *testing.T, in string) {
 		r, err := Parse(strings.NewReader(in))

@@ -127,8 +127,8 @@ func repair(d *Device, b []byte) {
 		binary.BigEndian.PutUint16(ip[2:], uint16(len(ip)))
 	}
 	ip.fixChecksum()
-	if l4 := ip.payload(); ip.proto() == protoICMP && len(l4) >= icmpHeader {
-		putICMP(l4[:min(len(l4), ip.totalLen()-ip.headerLen())], l4[0], l4[1], binary.BigEndian.Uint32(l4[4:]), l4[icmpHeader:])
+	if l4 := ip[:ip.totalLen()].payload(); ip.proto() == protoICMP && len(l4) >= icmpHeader {
+		putICMP(l4, l4[0], l4[1], binary.BigEndian.Uint32(l4[4:]), l4[icmpHeader:])
 	}
 }
 
