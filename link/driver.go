@@ -36,9 +36,13 @@ type Driver struct {
 	watching int
 	kick     chan struct{} // buffered; tells a sleeping driver to look again
 	done     chan struct{} // closed when the loop has ended
-	closed   bool
+	closed   atomic.Bool
 	parked   bool          // the loop is (about to be) waiting for time or a kick
 	until    time.Duration // what a parked loop waits for
+
+	postMu sync.Mutex // guards posts
+	posts  []func()
+	posted atomic.Bool // posts is not empty
 
 	beat atomic.Uint64 // counts steps; a watchdog outside the bubble reads it
 
@@ -132,7 +136,7 @@ func (d *Driver) readClock() {
 // and returns when the driver's goroutine has ended.
 func (d *Driver) Close() {
 	d.mu.Lock()
-	d.closed = true
+	d.closed.Store(true)
 	d.mu.Unlock()
 	select {
 	case d.kick <- struct{}{}:
@@ -141,8 +145,8 @@ func (d *Driver) Close() {
 	<-d.done
 }
 
-// Closed reports whether Close was called. The caller holds the lock.
-func (d *Driver) Closed() bool { return d.closed }
+// Closed reports whether Close was called. It may be called from anywhere.
+func (d *Driver) Closed() bool { return d.closed.Load() }
 
 // forever is the time of an event that never comes.
 const forever = time.Duration(1<<63 - 1)
@@ -162,7 +166,7 @@ func (d *Driver) loop() {
 		d.readClock()
 		more := d.run()
 		next, now := d.heap.next(), d.now
-		if d.closed {
+		if d.closed.Load() {
 			d.releaseWaiters()
 			d.mu.Unlock()
 			return
@@ -190,8 +194,10 @@ const yieldEvery = 512
 // run does what is due now and reports whether there is more to do at once: a
 // goroutine was let go and must be waited for, or the quota is used up.
 func (d *Driver) run() (more bool) {
-	for n := 0; !d.closed; n++ {
+	for n := 0; !d.closed.Load(); n++ {
 		switch {
+		case d.posted.Load():
+			d.takePosts()
 		case d.soon.len() > 0:
 			item := d.soon.pop()
 			item.run()
@@ -226,6 +232,33 @@ func (d *Driver) runIdle() {
 // Soon runs f after the event that is running now, before time moves on, in
 // the order of the calls.
 func (d *Driver) Soon(f func()) { d.soon.push(soonItem{fn: f}) }
+
+// Post is Soon for a caller that does not hold the lock. It is for goroutines
+// that are not the lab's to order, and so for real time only.
+func (d *Driver) Post(f func()) {
+	d.postMu.Lock()
+	d.posts = append(d.posts, f)
+	first := !d.posted.Swap(true)
+	d.postMu.Unlock()
+	if first {
+		select {
+		case d.kick <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// takePosts moves what was posted into the order of events.
+func (d *Driver) takePosts() {
+	d.postMu.Lock()
+	defer d.postMu.Unlock()
+	for i, f := range d.posts {
+		d.soon.push(soonItem{fn: f})
+		d.posts[i] = nil
+	}
+	d.posts = d.posts[:0]
+	d.posted.Store(false)
+}
 
 // WhenIdle runs f once all zero-delay work is done, still at this instant and
 // before any goroutine is let go. It lets a host handle a burst at once.

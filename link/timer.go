@@ -56,12 +56,17 @@ func (d *Driver) NewWaiter() *Waiter {
 
 // Wake lets the goroutine in Wait go, or the next one that comes. Goroutines
 // are let go one by one, each after the one before it has blocked again, so
-// that they act in a repeatable order. The caller holds the driver's lock.
+// that they act in a repeatable order. The caller holds the driver's lock; in
+// real time, where there is no such order, it need not.
 func (w *Waiter) Wake() {
+	if w.drv.settle == nil {
+		w.signal()
+		return
+	}
 	if w.queued {
 		return
 	}
-	if w.drv.closed {
+	if w.drv.closed.Load() {
 		w.release()
 		return
 	}
@@ -69,8 +74,18 @@ func (w *Waiter) Wake() {
 	w.drv.wakes.push(w)
 }
 
+// WakeNow lets the goroutine go at once. It is for what one goroutine of the
+// application tells another (a deadline that has passed, a socket closed under
+// a reader): if the network went on in between or not would depend on whether
+// the other one had already begun to wait.
+func (w *Waiter) WakeNow() { w.signal() }
+
 func (w *Waiter) release() {
 	w.queued = false
+	w.signal()
+}
+
+func (w *Waiter) signal() {
 	select {
 	case w.ch <- struct{}{}:
 	default:

@@ -10,6 +10,7 @@ import (
 const (
 	ecnMask   = 3
 	ecnNotECT = 0
+	ecnECT1   = 1
 	ecnECT0   = 2
 	ecnCE     = 3
 )
@@ -37,22 +38,24 @@ func outerTOS(inner byte) byte {
 	return inner & ecnMask
 }
 
-// decapsulateECN carries a congestion mark from outside to the inner packet.
-// It reports false if the inner packet cannot carry one and must be dropped
-// (RFC 6040 §4.2).
+// decapsulateECN carries a congestion mark, or ECT(1) on ECT(0), from outside
+// to the inner packet (RFC 6040 §4.2, kernel IP_ECN_decapsulate). It reports
+// false if the inner packet cannot carry a mark and must be dropped. What is
+// no IP packet is left alone.
 func decapsulateECN(frame []byte, outer byte) bool {
-	if outer&ecnMask != ecnCE {
+	outer &= ecnMask
+	if outer != ecnCE && outer != ecnECT1 || !isIPv4(frame) {
 		return true
 	}
-	if !isIPv4(frame) {
-		return false
-	}
 	ip := frame[link.EthernetHeader:]
-	if ip[1]&ecnMask == ecnNotECT {
-		return false
+	switch inner := ip[1] & ecnMask; {
+	case inner == ecnNotECT:
+		return outer != ecnCE
+	case outer == ecnECT1 && inner != ecnECT0:
+		return true
 	}
 	old := binary.BigEndian.Uint16(ip)
-	ip[1] |= ecnCE
+	ip[1] = ip[1]&^ecnMask | outer
 	sum := uint32(^binary.BigEndian.Uint16(ip[10:])) + uint32(^old) + uint32(binary.BigEndian.Uint16(ip))
 	sum = sum&0xffff + sum>>16
 	sum = sum&0xffff + sum>>16

@@ -2,6 +2,7 @@ package overlay
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 
@@ -90,7 +91,10 @@ func NewVXLAN(h *stack.Host, cfg VXLANConfig) (*VXLAN, error) {
 		return nil, err
 	}
 	v.Device = dev
-	return v, h.BindTunnel(cfg.Port, v.receive)
+	if err := h.BindTunnel(cfg.Port, v.receive); err != nil {
+		return nil, errors.Join(err, h.RemoveDevice(dev))
+	}
+	return v, nil
 }
 
 // AddFDB is `bridge fdb append MAC dev NAME dst VTEP self permanent`.

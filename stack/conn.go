@@ -22,9 +22,9 @@ import (
 type Conn struct {
 	endpoint
 	local, remote net.Addr
-	pending       []byte // written by the application, not yet taken by gVisor
-	finish        bool   // close when pending is empty
-	failed        error  // what became of pending
+	pending       bytes.Buffer // written by the application, not yet taken by gVisor
+	finish        bool         // close when pending is empty
+	failed        error        // what became of pending
 }
 
 // maxPending bounds what Write takes beyond the socket's own buffer in virtual
@@ -97,11 +97,11 @@ func (h *Host) connect(c *Conn, base string, to netip.AddrPort) error {
 func (c *Conn) adopt(ep tcpip.Endpoint) {
 	c.ep = ep
 	c.watch(func() {
-		if len(c.pending) > 0 {
+		if c.pending.Len() > 0 {
 			c.host.drv.Soon(c.flush)
 		}
 	})
-	c.host.sockets.open[c] = struct{}{}
+	c.host.sockets.opened(c)
 }
 
 func (c *Conn) names() {
@@ -194,7 +194,7 @@ func (c *Conn) Write(b []byte) (n int, err error) {
 		if c.finish {
 			return false, net.ErrClosed
 		}
-		if len(c.pending) == 0 {
+		if c.pending.Len() == 0 {
 			m, err := c.push(b[n:])
 			n += m
 			if err != nil {
@@ -202,8 +202,8 @@ func (c *Conn) Write(b []byte) (n int, err error) {
 			}
 		}
 		if c.host.drv.Virtual() {
-			m := min(len(b)-n, maxPending-len(c.pending))
-			c.pending = append(c.pending, b[n:n+m]...)
+			m := min(len(b)-n, maxPending-c.pending.Len())
+			c.pending.Write(b[n : n+m])
 			n += m
 		}
 		return n < len(b), nil
@@ -234,16 +234,14 @@ func (c *Conn) push(b []byte) (n int, err error) {
 
 // flush moves pending data into the socket when there is room again.
 func (c *Conn) flush() {
-	n, err := c.push(c.pending)
-	c.pending = c.pending[n:]
+	n, err := c.push(c.pending.Bytes())
+	c.pending.Next(n)
 	if err != nil {
-		c.failed, c.pending = err, nil
+		c.failed = err
+		c.pending.Reset()
 	}
-	if len(c.pending) == 0 {
-		c.pending = nil
-		if c.finish {
-			c.end()
-		}
+	if c.pending.Len() == 0 && c.finish {
+		c.end()
 	}
 	c.write.wait.Wake()
 	c.host.sockets.touched()
@@ -266,7 +264,7 @@ func (c *Conn) writeDatagram(b []byte) (n int, err error) {
 // direction open.
 func (c *Conn) CloseWrite() error {
 	err := c.attempt(&c.write, func() (bool, error) {
-		if len(c.pending) > 0 {
+		if c.pending.Len() > 0 {
 			return true, nil
 		}
 		return false, sysErr("shutdown", c.ep.Shutdown(tcpip.ShutdownWrite))
@@ -279,12 +277,12 @@ func (c *Conn) CloseWrite() error {
 func (c *Conn) Close() error {
 	err := error(net.ErrClosed)
 	c.host.drv.Do(func() {
-		if c.closed {
+		if c.closed.Load() {
 			return
 		}
 		err = nil
 		c.shut()
-		if len(c.pending) > 0 && c.failed == nil && !c.host.sockets.closed {
+		if c.pending.Len() > 0 && c.failed == nil && !c.host.sockets.closed.Load() {
 			c.finish = true
 			return
 		}
@@ -298,7 +296,7 @@ func (c *Conn) end() {
 	if c.ep == nil {
 		return
 	}
-	delete(c.host.sockets.open, c)
+	c.host.sockets.ended(c)
 	c.events.EventUnregister(&c.entry)
 	c.ep.Close()
 	c.host.sockets.touched()
@@ -307,7 +305,7 @@ func (c *Conn) end() {
 // abort ends the connection with its host.
 func (c *Conn) abort() {
 	c.shut()
-	c.pending = nil
+	c.pending.Reset()
 	c.events.EventUnregister(&c.entry)
 	c.ep.Abort()
 }

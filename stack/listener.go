@@ -42,7 +42,7 @@ func (h *Host) Listen(network, address string) (net.Listener, error) {
 				return
 			}
 			l.watch(nil)
-			h.sockets.open[l] = struct{}{}
+			h.sockets.opened(l)
 			l.addr = l.boundTo(at)
 		})
 	}
@@ -124,12 +124,12 @@ func (l *Listener) Addr() net.Addr { return l.addr }
 func (l *Listener) Close() error {
 	err := error(net.ErrClosed)
 	l.host.drv.Do(func() {
-		if l.closed {
+		if l.closed.Load() {
 			return
 		}
 		err = nil
 		l.shut()
-		delete(l.host.sockets.open, l)
+		l.host.sockets.ended(l)
 		l.events.EventUnregister(&l.entry)
 		l.ep.Close()
 	})
@@ -165,7 +165,7 @@ func (h *Host) ListenPacket(network, address string) (net.PacketConn, error) {
 		}
 		c.ep.SocketOptions().SetBroadcast(true)
 		c.watch(nil)
-		h.sockets.open[c] = struct{}{}
+		h.sockets.opened(c)
 		c.addr = c.boundTo(at)
 	})
 	if err != nil {
@@ -202,12 +202,9 @@ func (c *PacketConn) WriteTo(b []byte, to net.Addr) (n int, err error) {
 		return 0, opError("write", c.net, c.addr, to, err)
 	}
 	err = c.attempt(&c.write, func() (bool, error) {
-		src, dev, ok := c.host.Source(dst.Addr())
-		if !ok {
+		dev := c.deviceTo(dst.Addr())
+		if dev == nil {
 			return false, sysErr("sendto", &tcpip.ErrNetworkUnreachable{})
-		}
-		if owner := c.host.local[src]; owner != nil {
-			dev = owner // gVisor takes the source from the device it is given
 		}
 		full := fullAddr(dev.Index, dst.Addr(), dst.Port())
 		m, terr := c.ep.Write(bytes.NewReader(b), tcpip.WriteOptions{To: &full})
@@ -220,6 +217,27 @@ func (c *PacketConn) WriteTo(b []byte, to net.Addr) (n int, err error) {
 	return n, opError("write", c.net, c.addr, to, err)
 }
 
+// deviceTo returns the device whose address a datagram to dst should have: gVisor
+// takes the source from the device it is given. Nil means that there is no
+// route. It is called from within attempt, in real time without the lock.
+func (c *PacketConn) deviceTo(dst netip.Addr) (dev *Device) {
+	find := func() {
+		src, out, ok := c.host.Source(dst)
+		if !ok {
+			return
+		}
+		if dev = c.host.local[src]; dev == nil {
+			dev = out
+		}
+	}
+	if c.host.drv.Virtual() {
+		find()
+	} else {
+		c.host.drv.Do(find)
+	}
+	return dev
+}
+
 // LocalAddr implements net.PacketConn.
 func (c *PacketConn) LocalAddr() net.Addr { return c.addr }
 
@@ -227,11 +245,11 @@ func (c *PacketConn) LocalAddr() net.Addr { return c.addr }
 func (c *PacketConn) Close() error {
 	err := error(net.ErrClosed)
 	c.host.drv.Do(func() {
-		if c.closed {
+		if c.closed.Load() {
 			return
 		}
 		err = nil
-		delete(c.host.sockets.open, c)
+		c.host.sockets.ended(c)
 		c.abort()
 	})
 	return opError("close", c.net, c.addr, nil, err)

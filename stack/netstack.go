@@ -1,14 +1,18 @@
 package stack
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	mathrand "math/rand"
 	"math/rand/v2"
 	"net/netip"
 	"runtime"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"gvisor.dev/gvisor/pkg/buffer"
@@ -25,9 +29,11 @@ import (
 // netstack is a host's gVisor stack: it ends TCP and UDP. It is made when the
 // first socket is, so that an idle pod costs no goroutine.
 //
-// gVisor handles TCP segments in goroutines of its own. They are kept paused;
-// what they have to do is done in drain, with the driver waiting, so that to
-// the rest of the host a socket is as synchronous as everything else.
+// gVisor handles TCP segments in goroutines of its own. In virtual time they are
+// kept paused; what they have to do is done in drain, with the driver waiting,
+// so that to the rest of the host a socket is as synchronous as everything else.
+// In real time there is no order to keep: gVisor runs beside the driver, on its
+// own clock, and what it sends is posted to the driver.
 type netstack struct {
 	host   *Host
 	s      *stack.Stack
@@ -35,8 +41,16 @@ type netstack struct {
 	flows  map[flowKey]*flow
 	idle   func() // drain, as a function value made once
 	queued bool   // idle is waiting to run
-	open   map[socket]struct{}
-	closed bool
+	closed atomic.Bool
+
+	openMu sync.Mutex        // guards open
+	open   map[socket]uint64 // with a number that grows
+	count  uint64
+
+	outMu sync.Mutex // guards out
+	out   []outgoing // in real time: sent by gVisor, not yet by the host
+	spare []outgoing // the slice that out was before
+	send  func()     // flush, as a function value made once
 }
 
 // socket is what must be ended when its host goes.
@@ -52,24 +66,30 @@ const (
 // start makes the stack if there is none.
 func (n *netstack) start() error {
 	switch {
-	case n.closed:
+	case n.closed.Load():
 		return errHostClosed
 	case n.s != nil:
 		return nil
 	}
 	h := n.host
+	var now tcpip.Clock = clock{h}
+	if !h.drv.Virtual() {
+		now = tcpip.NewStdClock()
+	}
 	s := stack.New(stack.Options{
 		NetworkProtocols:   []stack.NetworkProtocolFactory{gvipv4.NewProtocolWithOptions(gvipv4.Options{AllowExternalLoopbackTraffic: true})},
 		TransportProtocols: []stack.TransportProtocolFactory{newTCP, udp.NewProtocol},
-		Clock:              clock{h},
+		Clock:              now,
 		RandSource:         &lockedSource{src: rand.NewPCG(h.drv.Seed(), h.Rand("netstack").Uint64())},
 		SecureRNG:          &seededReader{rng: h.Rand("secure")},
 	})
-	s.Pause()
+	if h.drv.Virtual() {
+		s.Pause()
+	}
 	if err := setTCPOptions(s); err != nil {
 		return err
 	}
-	n.s, n.flows, n.open, n.idle = s, make(map[flowKey]*flow), make(map[socket]struct{}), n.drain
+	n.s, n.flows, n.idle, n.send = s, make(map[flowKey]*flow), n.drain, n.flush
 	for _, d := range h.devices {
 		n.attach(d)
 		for _, p := range d.addrs {
@@ -163,7 +183,7 @@ func (n *netstack) addAddress(d *Device, p netip.Prefix) {
 // touched says that gVisor may have work: it is done at the end of this
 // instant's zero-delay work, for all segments that came in a burst together.
 func (n *netstack) touched() {
-	if !n.queued && n.s != nil {
+	if n.host.drv.Virtual() && !n.queued && n.s != nil {
 		n.queued = true
 		n.host.drv.WhenIdle(n.idle)
 	}
@@ -231,14 +251,10 @@ func ipv4Quoted(ip ipv4) ipv4 { return ipv4(ip.payload()[icmpHeader:]) }
 
 // close ends all sockets and the stack with its goroutines.
 func (n *netstack) close() {
-	if n.closed {
+	if n.closed.Swap(true) || n.s == nil {
 		return
 	}
-	n.closed = true
-	if n.s == nil {
-		return
-	}
-	for s := range n.open {
+	for _, s := range n.list() {
 		s.abort()
 	}
 	n.s.Resume()
@@ -250,6 +266,65 @@ func (n *netstack) close() {
 	}
 	n.s.Wait()
 	n.s = nil
+}
+
+// opened and ended keep the list of sockets.
+func (n *netstack) opened(s socket) {
+	n.openMu.Lock()
+	defer n.openMu.Unlock()
+	if n.open == nil {
+		n.open = make(map[socket]uint64)
+	}
+	n.count++
+	n.open[s] = n.count
+}
+
+func (n *netstack) ended(s socket) {
+	n.openMu.Lock()
+	defer n.openMu.Unlock()
+	delete(n.open, s)
+}
+
+// list returns the sockets that are open, oldest first.
+func (n *netstack) list() []socket {
+	n.openMu.Lock()
+	defer n.openMu.Unlock()
+	return slices.SortedFunc(maps.Keys(n.open), func(a, b socket) int { return cmp.Compare(n.open[a], n.open[b]) })
+}
+
+// outgoing is a packet on its way from gVisor to the driver.
+type outgoing struct {
+	pkt      *stack.PacketBuffer
+	unsummed bool
+}
+
+// post hands packets to the driver, from any goroutine.
+func (n *netstack) post(list stack.PacketBufferList, unsummed bool) {
+	n.outMu.Lock()
+	first := len(n.out) == 0
+	for _, pkt := range list.AsSlice() {
+		n.out = append(n.out, outgoing{pkt.IncRef(), unsummed})
+	}
+	n.outMu.Unlock()
+	if first {
+		n.host.drv.Post(n.send)
+	}
+}
+
+// flush sends what was posted.
+func (n *netstack) flush() {
+	n.outMu.Lock()
+	out := n.out
+	n.out, n.spare = n.spare[:0], nil
+	n.outMu.Unlock()
+	for i, o := range out {
+		if n.s != nil {
+			n.output(o.pkt, o.unsummed)
+		}
+		o.pkt.DecRef()
+		out[i] = outgoing{}
+	}
+	n.spare = out
 }
 
 // nic is gVisor's view of a device: a link without a header.
@@ -268,6 +343,10 @@ func (c *nic) deliver(ip []byte) {
 // WritePackets implements stack.LinkEndpoint: packets of sockets enter the
 // host's OUTPUT path.
 func (c *nic) WritePackets(list stack.PacketBufferList) (int, tcpip.Error) {
+	if !c.n.host.drv.Virtual() {
+		c.n.post(list, c.dev.loopback)
+		return list.Len(), nil
+	}
 	for _, pkt := range list.AsSlice() {
 		c.n.output(pkt, c.dev.loopback)
 	}

@@ -134,7 +134,7 @@ func (c *PingConn) Ping(to netip.Addr, seq uint16, timeout time.Duration) (PingR
 		var ok, gone bool
 		c.host.drv.Do(func() {
 			r, ok = c.got[seq]
-			gone = c.closed || c.host.sockets.closed || c.host.drv.Closed()
+			gone = c.closed || c.host.sockets.closed.Load() || c.host.drv.Closed()
 			if ok || expired || gone {
 				c.timer.Stop()
 				delete(c.got, seq)
@@ -155,7 +155,7 @@ func (c *PingConn) Ping(to netip.Addr, seq uint16, timeout time.Duration) (PingR
 // send sends one request. The caller holds the lock.
 func (c *PingConn) send(to netip.Addr, seq uint16) error {
 	h := c.host
-	if c.closed || h.sockets.closed {
+	if c.closed || h.sockets.closed.Load() {
 		return net.ErrClosed
 	}
 	src, dev, ok := h.Source(to)

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -26,7 +27,7 @@ type endpoint struct {
 	events      *waiter.Queue // wq, or the queue of an accepted endpoint
 	entry       waiter.Entry
 	read, write side
-	closed      bool
+	closed      atomic.Bool
 }
 
 // side is one direction of a socket.
@@ -34,13 +35,12 @@ type side struct {
 	turn    chan struct{} // holds one token; who has it may wait
 	wait    *link.Waiter
 	timer   *link.Timer
-	expired bool
+	expired atomic.Bool
 }
 
-func newSide(d *link.Driver) side {
-	s := side{turn: make(chan struct{}, 1), wait: d.NewWaiter()}
+func (s *side) init(d *link.Driver) {
+	s.turn, s.wait = make(chan struct{}, 1), d.NewWaiter()
 	s.turn <- struct{}{}
-	return s
 }
 
 // take waits for the caller's turn. A channel and not a mutex: in a bubble, a
@@ -51,7 +51,8 @@ func (s *side) give() { s.turn <- struct{}{} }
 // init sets up the endpoint around a gVisor one. The caller holds the lock.
 func (e *endpoint) init(h *Host, network string) {
 	e.host, e.net, e.events = h, network, &e.wq
-	e.read, e.write = newSide(h.drv), newSide(h.drv)
+	e.read.init(h.drv)
+	e.write.init(h.drv)
 }
 
 // watch lets waiting goroutines go when gVisor says that something happened.
@@ -78,11 +79,11 @@ func (e *endpoint) attempt(s *side, try func() (again bool, err error)) error {
 	for {
 		var again bool
 		var err error
-		e.host.drv.Do(func() {
+		e.serialized(func() {
 			switch {
-			case e.closed || e.host.sockets.closed || e.host.drv.Closed():
+			case e.closed.Load() || e.host.sockets.closed.Load() || e.host.drv.Closed():
 				err = net.ErrClosed
-			case s.expired:
+			case s.expired.Load():
 				err = os.ErrDeadlineExceeded
 			default:
 				again, err = try()
@@ -96,26 +97,36 @@ func (e *endpoint) attempt(s *side, try func() (again bool, err error)) error {
 	}
 }
 
+// serialized calls f under the driver's lock in virtual time. In real time
+// gVisor looks after itself, and a socket does not wait for the driver.
+func (e *endpoint) serialized(f func()) {
+	if e.host.drv.Virtual() {
+		e.host.drv.Do(f)
+		return
+	}
+	f()
+}
+
 // setDeadline arms a side; the zero time disarms it.
 func (e *endpoint) setDeadline(s *side, t time.Time) {
 	e.host.drv.Do(func() {
 		if s.timer != nil {
 			s.timer.Stop()
 		}
-		s.expired = false
+		s.expired.Store(false)
 		if t.IsZero() {
 			return
 		}
-		expire := func() {
-			s.expired = true
-			s.wait.Wake()
-		}
 		left := t.Sub(e.host.drv.Epoch()) - e.host.now()
 		if left <= 0 {
-			expire()
+			s.expired.Store(true)
+			s.wait.WakeNow()
 			return
 		}
-		s.timer = e.host.drv.AfterFunc(e.host.source, left, expire)
+		s.timer = e.host.drv.AfterFunc(e.host.source, left, func() {
+			s.expired.Store(true)
+			s.wait.Wake()
+		})
 	})
 }
 
@@ -140,12 +151,12 @@ func (e *endpoint) SetWriteDeadline(t time.Time) error {
 
 // shut marks the endpoint closed and wakes who waits for it.
 func (e *endpoint) shut() {
-	e.closed = true
+	e.closed.Store(true)
 	for _, s := range []*side{&e.read, &e.write} {
 		if s.timer != nil {
 			s.timer.Stop()
 		}
-		s.wait.Wake()
+		s.wait.WakeNow()
 	}
 	e.host.sockets.touched()
 }

@@ -123,6 +123,7 @@ func play(lab *emu.Lab, s *Step) StepResult {
 	if r.Took == 0 {
 		r.Took = lab.Now() - r.Start
 	}
+	lab.Sleep(0) // goroutines of the step still close what they have opened
 	p.finish()
 	return r
 }
