@@ -7,9 +7,9 @@ import (
 	"net/netip"
 	"path"
 	"slices"
-	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -103,7 +103,7 @@ type Lab struct {
 	stale    bool            // kube-proxy has not seen the latest change
 	closed   bool
 
-	serving sync.WaitGroup // goroutines of built-in workloads
+	serving errgroup.Group // goroutines of built-in workloads
 }
 
 // New builds a lab. In virtual time call it inside the bubble.
@@ -216,8 +216,7 @@ func (l *Lab) Close() error {
 		m.close()
 	}
 	l.drv.Close()
-	l.serving.Wait()
-	return errors.Join(errs...)
+	return errors.Join(append(errs, l.serving.Wait())...)
 }
 
 // errClosed is what a lab says after Close.

@@ -1,11 +1,13 @@
 package emu
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log"
 	"net"
 	"net/http"
+	"syscall"
 
 	corev1 "k8s.io/api/core/v1"
 )
@@ -37,13 +39,13 @@ func (p *Pod) serve(container string, port corev1.ContainerPort) error {
 		if err != nil {
 			return err
 		}
-		p.lab.serving.Go(func() { p.httpServer(container).Serve(watchedListener{ln, &p.Machine}) })
+		p.lab.serving.Go(func() error { return unlessClosed(p.httpServer(container).Serve(watchedListener{ln, &p.Machine})) })
 	case corev1.ProtocolUDP:
 		pc, err := p.ListenPacket("udp", address)
 		if err != nil {
 			return err
 		}
-		p.lab.serving.Go(func() { p.echoUDP(pc) })
+		p.lab.serving.Go(func() error { return unlessClosed(p.echoUDP(pc)) })
 	default:
 		return fmt.Errorf("protocol %s is not emulated", port.Protocol)
 	}
@@ -73,13 +75,24 @@ func (p *Pod) httpServer(container string) *http.Server {
 	return &http.Server{Handler: mux, ErrorLog: log.New(io.Discard, "", 0)}
 }
 
+// unlessClosed drops the error of a workload that has ended with its pod.
+func unlessClosed(err error) error {
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
 // echoUDP sends every datagram back until the socket is closed.
-func (p *Pod) echoUDP(pc net.PacketConn) {
+func (p *Pod) echoUDP(pc net.PacketConn) error {
 	buf := make([]byte, 65535)
 	for {
 		n, from, err := pc.ReadFrom(buf)
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			continue // an earlier answer found nobody there
+		}
 		if err != nil {
-			return
+			return err
 		}
 		p.sawPeer("udp", from)
 		if _, err := pc.WriteTo(buf[:n], from); err != nil {

@@ -1,6 +1,7 @@
 package link
 
 import (
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -176,6 +177,9 @@ func (d *Driver) loop() {
 		if more {
 			continue
 		}
+		if d.settle == nil && d.linger() {
+			continue
+		}
 		if next == forever {
 			<-d.kick
 			continue
@@ -186,6 +190,19 @@ func (d *Driver) loop() {
 		case <-d.kick:
 		}
 	}
+}
+
+// linger gives other goroutines a moment to post something before the driver
+// goes to sleep, in real time: waking it costs more than a few turns of the
+// scheduler.
+func (d *Driver) linger() bool {
+	for range 8 {
+		if d.posted.Load() {
+			return true
+		}
+		runtime.Gosched()
+	}
+	return d.posted.Load()
 }
 
 // yieldEvery bounds how many events run before waiting goroutines get the lock.

@@ -50,6 +50,7 @@ type Device struct {
 	port     *link.Port
 	bridge   *link.Bridge     // set on a bridge device
 	member   *link.BridgePort // set on a device that is a port of a bridge
+	recent   *neighbour       // the one used last, most often the one used next
 	unsure   int              // neighbours that wait for a confirmation
 }
 
@@ -207,18 +208,18 @@ func (d *Device) AddAddr(p netip.Prefix) error {
 	if !p.IsValid() || !p.Addr().Is4() {
 		return fmt.Errorf("stack: %s/%s: address %v, want an IPv4 address with its prefix length", h.name, d.Name, p)
 	}
-	if o := h.local[p.Addr()]; o != nil {
+	if o := h.local.get(p.Addr()); o != nil {
 		return fmt.Errorf("stack: %s/%s: address %v is already on %s", h.name, d.Name, p.Addr(), o.Name)
 	}
 	secondary := slices.ContainsFunc(d.addrs, func(o netip.Prefix) bool { return o.Masked() == p.Masked() })
 	d.addrs = append(d.addrs, p)
-	h.local[p.Addr()] = d
+	h.local.set(p.Addr(), d)
 	h.sockets.addAddress(d, p)
 	if p.IsSingleIP() || d.loopback || secondary {
 		return nil
 	}
 	if p.Bits() < 31 { // a /31 has no broadcast address (RFC 3021 §2.1)
-		h.broadcast[lastAddr(p)] = d
+		h.broadcast.set(lastAddr(p), d)
 	}
 	return h.routes.add(Route{Dst: p, Dev: d, Src: p.Addr(), Proto: "kernel"})
 }
@@ -324,9 +325,9 @@ func (h *Host) RemoveDevice(d *Device) error {
 	}
 	d.SetUp(false)
 	for _, p := range d.addrs {
-		delete(h.local, p.Addr())
+		h.local.remove(p.Addr())
 		if p.Bits() < 31 {
-			delete(h.broadcast, lastAddr(p))
+			h.broadcast.remove(lastAddr(p))
 		}
 	}
 	for _, r := range h.routes.all() {

@@ -260,11 +260,11 @@ func (h *Host) AddrType(a netip.Addr, dev string) netfilter.AddrType {
 	case isLimitedBroadcast(a):
 		return netfilter.TypeBroadcast
 	case h.isLocal(a):
-		if d := h.local[a]; dev != "" && (d == nil || d.Name != dev) {
+		if d := h.local.get(a); dev != "" && (d == nil || d.Name != dev) {
 			return netfilter.TypeUnicast
 		}
 		return netfilter.TypeLocal
-	case h.broadcast[a] != nil:
+	case h.broadcast.get(a) != nil:
 		return netfilter.TypeBroadcast
 	}
 	r := h.routes.lookup(a)

@@ -55,8 +55,8 @@ type Host struct {
 	loFirst   int
 	loQueue   []packet // from loFirst on: on its way through lo, with what is known about it
 	loDrain   func()   // h.drainLoopback, made once
-	local     map[netip.Addr]*Device
-	broadcast map[netip.Addr]*Device
+	local     addrTable[*Device]
+	broadcast addrTable[*Device] // of the subnets
 	routes    fib
 	neigh     neighTable
 
@@ -80,11 +80,9 @@ type Host struct {
 func NewHost(drv *link.Driver, cfg Config) *Host {
 	h := &Host{
 		name: cfg.Name, cfg: cfg, drv: drv, source: drv.NewSource(),
-		local:     make(map[netip.Addr]*Device),
-		broadcast: make(map[netip.Addr]*Device),
-		tunnels:   make(map[uint16]func(Outer, *link.Frame)),
-		pings:     make(map[uint16]*PingConn),
-		rules:     netfilter.New(),
+		tunnels: make(map[uint16]func(Outer, *link.Frame)),
+		pings:   make(map[uint16]*PingConn),
+		rules:   netfilter.New(),
 	}
 	h.rng = h.Rand("host")
 	h.hashKey = h.rng.Uint64()
@@ -135,7 +133,7 @@ func (h *Host) newFrame(n int) *link.Frame {
 
 // isLocal reports whether a is an address of this host.
 func (h *Host) isLocal(a netip.Addr) bool {
-	return h.local[a] != nil || a.IsLoopback()
+	return h.local.get(a) != nil || a.IsLoopback()
 }
 
 // AddRoute adds a route to the main table.

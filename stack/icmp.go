@@ -112,7 +112,7 @@ func (h *Host) sendError(p *packet, typ, code byte, info uint32) {
 	ip := p.ip()
 	src, dst := ip.src(), ip.dst()
 	if p.group || ip.later() || src.IsMulticast() || src.IsUnspecified() || isLimitedBroadcast(src) ||
-		dst.IsMulticast() || isLimitedBroadcast(dst) || h.broadcast[src] != nil || h.broadcast[dst] != nil && h.local[dst] == nil {
+		dst.IsMulticast() || isLimitedBroadcast(dst) || h.broadcast.get(src) != nil || h.broadcast.get(dst) != nil && h.local.get(dst) == nil {
 		return
 	}
 	if ip.proto() == protoICMP {

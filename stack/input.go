@@ -69,7 +69,7 @@ func (h *Host) routeInput(p *packet) {
 	switch {
 	case h.isLocal(dst):
 		h.deliver(p)
-	case isLimitedBroadcast(dst), dst.IsMulticast(), h.broadcast[dst] != nil: // bc_forwarding=0
+	case isLimitedBroadcast(dst), dst.IsMulticast(), h.broadcast.get(dst) != nil: // bc_forwarding=0
 		h.deliver(p)
 	case p.group:
 		h.drop(p, DropBroadcast)
@@ -86,7 +86,7 @@ func (h *Host) martian(in *Device, src, dst netip.Addr) link.Reason {
 	switch {
 	case in.loopback:
 		return ""
-	case src.IsMulticast(), isLimitedBroadcast(src), h.local[src] != nil, h.broadcast[src] != nil:
+	case src.IsMulticast(), isLimitedBroadcast(src), h.local.get(src) != nil, h.broadcast.get(src) != nil:
 		return DropMartianSrc
 	case isZeroNet(src) && !isLimitedBroadcast(dst) && !dst.IsMulticast(): // "this host", as a DHCP client has it
 		return DropMartianSrc

@@ -226,7 +226,7 @@ func (c *PacketConn) deviceTo(dst netip.Addr) (dev *Device) {
 		if !ok {
 			return
 		}
-		if dev = c.host.local[src]; dev == nil {
+		if dev = c.host.local.get(src); dev == nil {
 			dev = out
 		}
 	}

@@ -68,6 +68,9 @@ type neighTable struct {
 // get returns the entry, making an INCOMPLETE one without timers if needed. It
 // returns nil if the table is full.
 func (t *neighTable) get(dev *Device, addr netip.Addr) *neighbour {
+	if n := dev.recent; n != nil && n.addr == addr {
+		return n
+	}
 	k := neighKey{dev, addr}
 	n := t.entries[k]
 	if n == nil {
@@ -77,6 +80,7 @@ func (t *neighTable) get(dev *Device, addr netip.Addr) *neighbour {
 		n = &neighbour{dev: dev, addr: addr, state: NeighFailed}
 		t.entries[k] = n
 	}
+	dev.recent = n
 	return n
 }
 
@@ -144,6 +148,9 @@ func (t *neighTable) remove(n *neighbour) {
 	t.settle(n, NeighFailed)
 	t.dropQueue(n)
 	delete(t.entries, neighKey{n.dev, n.addr})
+	if n.dev.recent == n {
+		n.dev.recent = nil
+	}
 }
 
 func (n *neighbour) stopTimer() {

@@ -18,6 +18,7 @@ import (
 	"gvisor.dev/gvisor/pkg/buffer"
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/header/parse"
 	gvipv4 "gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
@@ -37,6 +38,7 @@ import (
 type netstack struct {
 	host   *Host
 	s      *stack.Stack
+	tcp    tcpQueue
 	nics   []*nic // by device index
 	flows  map[flowKey]*flow
 	idle   func() // drain, as a function value made once
@@ -89,6 +91,7 @@ func (n *netstack) start() error {
 	if err := setTCPOptions(s); err != nil {
 		return err
 	}
+	n.tcp = s.TransportProtocolInstance(tcp.ProtocolNumber).(tcpQueue)
 	n.s, n.flows, n.idle, n.send = s, make(map[flowKey]*flow), n.drain, n.flush
 	for _, d := range h.devices {
 		n.attach(d)
@@ -206,12 +209,22 @@ func (n *netstack) inject(p *packet, src, dst uint16) bool {
 	if n.s == nil {
 		return false
 	}
+	return n.injectAt(p, n.nics[n.nicFor(p)], src, dst)
+}
+
+// nicFor returns the device whose NIC should see p: the one that an answer
+// leaves by, because gVisor routes what it sends on a new connection out of the
+// NIC that the first packet came in by. Later segments belong to a connection
+// that has its route.
+func (n *netstack) nicFor(p *packet) int {
 	ip := p.ip()
-	back := ip.src()
-	if _, dev, ok := n.host.Source(back); ok {
-		return n.injectAt(p, n.nics[dev.Index], src, dst)
+	if ip.proto() == protoTCP && ip.payload()[13]&(tcpSYN|tcpACK) == tcpACK {
+		return p.in.Index
 	}
-	return n.injectAt(p, n.nics[n.host.lo.Index], src, dst)
+	if _, dev, ok := n.host.Source(ip.src()); ok {
+		return dev.Index
+	}
+	return n.host.lo.Index
 }
 
 func (n *netstack) injectAt(p *packet, c *nic, src, dst uint16) bool {
@@ -221,19 +234,42 @@ func (n *netstack) injectAt(p *packet, c *nic, src, dst uint16) bool {
 		RemotePort: src, RemoteAddress: tcpip.AddrFrom4([4]byte(ip[12:16])),
 	}
 	proto := tcpip.TransportProtocolNumber(ip.proto())
-	if n.s.FindTransportEndpoint(header.IPv4ProtocolNumber, proto, id, tcpip.NICID(c.dev.Index)) == nil {
+	ep := n.s.FindTransportEndpoint(header.IPv4ProtocolNumber, proto, id, tcpip.NICID(c.dev.Index))
+	if ep == nil {
 		return false
 	}
-	c.deliver(ip)
+	if proto == tcp.ProtocolNumber {
+		n.queueTCP(c, ep, id, ip)
+	} else {
+		c.deliver(ip)
+	}
 	p.frame.Release()
 	n.touched()
 	return true
 }
 
+// queueTCP hands a segment to gVisor's TCP without going through its IP layer:
+// everything that the IP layer would do, the host has done.
+func (n *netstack) queueTCP(c *nic, ep stack.TransportEndpoint, id stack.TransportEndpointID, ip ipv4) {
+	pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithData(ip)})
+	defer pkt.DecRef()
+	pkt.NetworkProtocolNumber, pkt.TransportProtocolNumber = header.IPv4ProtocolNumber, tcp.ProtocolNumber
+	pkt.NICID, pkt.RXChecksumValidated = tcpip.NICID(c.dev.Index), true
+	if _, ok := pkt.NetworkHeader().Consume(ip.headerLen()); !ok || !parse.TCP(pkt) {
+		return // receiveTCP has checked the lengths
+	}
+	n.tcp.QueuePacket(ep, id, pkt)
+}
+
+// tcpQueue is what gVisor's TCP offers to the layer below it.
+type tcpQueue interface {
+	QueuePacket(stack.TransportEndpoint, stack.TransportEndpointID, *stack.PacketBuffer)
+}
+
 // injectError hands an ICMP error to the socket that it is about. It owns p.
 func (n *netstack) injectError(p *packet) {
 	quoted := ipv4Quoted(p.ip())
-	d := n.host.local[quoted.src()]
+	d := n.host.local.get(quoted.src())
 	if d == nil && quoted.src().IsLoopback() {
 		d = n.host.lo
 	}
@@ -488,8 +524,12 @@ func (n *netstack) output(pkt *stack.PacketBuffer, unsummed bool) {
 	h := n.host
 	f := h.newFrame(pkt.Size())
 	at := f.Bytes()
-	for _, s := range pkt.AsSlices() {
-		at = at[copy(at, s):]
+	views, skip := pkt.AsViewList()
+	for v := views.Front(); v != nil; v = v.Next() {
+		s := v.AsSlice()
+		n := min(skip, len(s))
+		skip -= n
+		at = at[copy(at, s[n:]):]
 	}
 	p := packet{frame: f, cut: true}
 	if unsummed {

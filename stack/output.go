@@ -32,8 +32,8 @@ func (h *Host) routeLocal(p *packet, dst netip.Addr) bool {
 	case h.isLocal(dst):
 		p.out, p.via = h.lo, dst
 		return true
-	case h.broadcast[dst] != nil:
-		p.out, p.via = h.broadcast[dst], dst
+	case h.broadcast.get(dst) != nil:
+		p.out, p.via = h.broadcast.get(dst), dst
 		return true
 	}
 	return h.routeOutput(p, dst)
@@ -61,7 +61,7 @@ func (h *Host) neighOutput(p *packet) {
 		}
 		d.sendIP(p.frame, link.MAC{})
 		return
-	case isLimitedBroadcast(p.via), h.broadcast[p.via] == d:
+	case isLimitedBroadcast(p.via), h.broadcast.get(p.via) == d:
 		d.sendIP(p.frame, link.Broadcast)
 		return
 	case p.via.IsMulticast():
@@ -138,10 +138,10 @@ func (h *Host) Source(dst netip.Addr) (netip.Addr, *Device, bool) {
 	switch {
 	case dst.IsLoopback(): // local 127.0.0.0/8 dev lo src 127.0.0.1
 		return netip.AddrFrom4([4]byte{127, 0, 0, 1}), h.lo, true
-	case h.local[dst] != nil:
+	case h.local.get(dst) != nil:
 		return dst, h.lo, true
-	case h.broadcast[dst] != nil:
-		d := h.broadcast[dst]
+	case h.broadcast.get(dst) != nil:
+		d := h.broadcast.get(dst)
 		return d.primaryFor(dst), d, true
 	}
 	r := h.routes.lookup(dst)

@@ -140,8 +140,8 @@ func TestAddresses(t *testing.T) {
 		n.want("link routes", got,
 			"10.0.0.0/24 dev eth0 proto kernel scope link src 10.0.0.1",
 			"10.1.0.0/31 dev eth0 proto kernel scope link src 10.1.0.0")
-		equal(t, "10.0.0.255 is a broadcast address", a.broadcast[addr("10.0.0.255")], d)
-		equal(t, "10.1.0.1 is not", a.broadcast[addr("10.1.0.1")], nil)
+		equal(t, "10.0.0.255 is a broadcast address", a.broadcast.get(addr("10.0.0.255")), d)
+		equal(t, "10.1.0.1 is not", a.broadcast.get(addr("10.1.0.1")), nil)
 	})
 }
 
