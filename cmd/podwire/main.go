@@ -20,6 +20,8 @@ const (
 	exitOK     = 0
 	exitFailed = 1 // a check of a scenario failed
 	exitInput  = 2 // the input or the command line is wrong
+
+	exitInterrupted = 130 // by SIGINT or SIGTERM, as shells have it
 )
 
 // errFailed says that a check failed; the verdict has been printed.

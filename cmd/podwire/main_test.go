@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -31,7 +32,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("SEED", seed)
 			return os.WriteFile(filepath.Join(e.WorkDir, "junk.yaml"), bytes.Repeat([]byte("junk: [\n"), 100<<20/8), 0o644)
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"oneline": oneLine, "exitcode": exitCode},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"oneline": oneLine, "exitcode": exitCode, "waitfor": waitFor},
 	})
 }
 
@@ -58,4 +59,15 @@ func exitCode(ts *testscript.TestScript, neg bool, args []string) {
 	if got != want {
 		ts.Fatalf("podwire %s: exit code %s, want %s", strings.Join(args[1:], " "), got, want)
 	}
+}
+
+// waitFor waits until a file whose name begins so appears: waitfor PREFIX
+func waitFor(ts *testscript.TestScript, neg bool, args []string) {
+	for range 1000 {
+		if found, _ := filepath.Glob(ts.MkAbs(args[0]) + "*"); len(found) > 0 {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	ts.Fatalf("no file %s* appeared", args[0])
 }

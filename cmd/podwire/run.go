@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"strconv"
 	"strings"
 	"syscall"
@@ -73,6 +74,7 @@ func (f *runFlags) run(c *cobra.Command, file string) error {
 		return err
 	}
 	defer capture.abort()
+	defer capture.abortOnSignal()()
 	cfg.OnBuild = capture.start
 	v, err := f.play(sc, cfg)
 	if err != nil {
@@ -226,6 +228,23 @@ func (c *capture) commit() error {
 func (c *capture) abort() {
 	if c.file != nil {
 		c.file.Abort()
+	}
+}
+
+// abortOnSignal makes an interrupted run leave nothing behind, until stop is
+// called.
+func (c *capture) abortOnSignal() (stop func()) {
+	ch := make(chan os.Signal, 1)
+	signal.Notify(ch, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		if _, ok := <-ch; ok {
+			c.abort()
+			os.Exit(exitInterrupted)
+		}
+	}()
+	return func() {
+		signal.Stop(ch)
+		close(ch)
 	}
 }
 
