@@ -1,6 +1,7 @@
 package topo
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"strings"
@@ -53,7 +54,8 @@ func (v *Verdict) WriteText(w io.Writer) error {
 		clock = "virtual time"
 	}
 	fmt.Fprintf(w, "%s: %s, %s, %s, seed %d, %s\n\n", v.Scenario, v.Design, plural(v.Nodes, "node"), plural(v.Pods, "pod"), v.Seed, clock)
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	var table bytes.Buffer
+	t := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
 	for _, s := range v.Steps {
 		fmt.Fprintf(t, "%s\t%d\t%s\t%v\n", mark(s.Passed), s.Number, s.Name, s.Took)
 		fmt.Fprintf(t, "\t\t  %s\t\n", s.Outcome)
@@ -63,8 +65,9 @@ func (v *Verdict) WriteText(w io.Writer) error {
 			}
 		}
 	}
-	if err := t.Flush(); err != nil {
-		return err
+	t.Flush()
+	for line := range strings.Lines(table.String()) {
+		fmt.Fprintln(w, strings.TrimRight(line, " \n"))
 	}
 	_, err := fmt.Fprintf(w, "\n%s after %v\n", v.summary(), v.Duration)
 	return err

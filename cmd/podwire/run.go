@@ -57,7 +57,7 @@ func oneFile(c *cobra.Command, args []string) error {
 
 // run plays one scenario.
 func (f *runFlags) run(c *cobra.Command, file string) error {
-	cfg, err := f.config(c.ErrOrStderr())
+	cfg, err := f.config()
 	if err != nil {
 		return err
 	}
@@ -76,7 +76,10 @@ func (f *runFlags) run(c *cobra.Command, file string) error {
 	defer capture.abort()
 	defer capture.abortOnSignal()()
 	cfg.OnBuild = capture.start
+	onStep, done := progress(c.ErrOrStderr())
+	cfg.OnStep = onStep
 	v, err := f.play(sc, cfg)
+	done()
 	if err != nil {
 		return err
 	}
@@ -96,7 +99,7 @@ func (f *runFlags) run(c *cobra.Command, file string) error {
 }
 
 // config turns flags into settings.
-func (f *runFlags) config(stderr io.Writer) (topo.RunConfig, error) {
+func (f *runFlags) config() (topo.RunConfig, error) {
 	var cfg topo.RunConfig
 	if f.seed != "" {
 		n, err := strconv.ParseUint(f.seed, 0, 64)
@@ -105,7 +108,6 @@ func (f *runFlags) config(stderr io.Writer) (topo.RunConfig, error) {
 		}
 		cfg.Seed = &n
 	}
-	cfg.OnStep = progress(stderr)
 	return cfg, nil
 }
 
@@ -137,24 +139,22 @@ func writeJSON(w io.Writer, v any) error {
 }
 
 // progress shows on a terminal which step is being played, and nothing
-// elsewhere.
-func progress(w io.Writer) func(n, of int, name string) {
+// elsewhere. Done clears the line.
+func progress(w io.Writer) (onStep func(n, of int, name string), done func()) {
 	file, ok := w.(*os.File)
 	if !ok || !term.IsTerminal(int(file.Fd())) {
-		return nil
+		return nil, func() {}
 	}
-	return func(n, of int, name string) {
+	const clear = "\r\x1b[K"
+	onStep = func(n, of int, name string) {
 		width, _, err := term.GetSize(int(file.Fd()))
 		if err != nil || width < 20 {
 			width = 80
 		}
 		line := []rune(fmt.Sprintf("step %d of %d: %s", n, of, name))
-		line = line[:min(len(line), width-1)]
-		fmt.Fprintf(w, "\r\x1b[K%s", string(line))
-		if n == of {
-			fmt.Fprint(w, "\r\x1b[K")
-		}
+		fmt.Fprint(w, clear+string(line[:min(len(line), width-1)]))
 	}
+	return onStep, func() { fmt.Fprint(w, clear) }
 }
 
 // capture is where the packets of a run go: a file that appears when it is
