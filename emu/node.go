@@ -2,6 +2,7 @@ package emu
 
 import (
 	"fmt"
+	"hash/maphash"
 	"net/netip"
 
 	corev1 "k8s.io/api/core/v1"
@@ -22,6 +23,7 @@ type Node struct {
 	overlay overlay.Node
 	proxy   *kube.Proxy
 	index   int
+	rules   uint64 // hash of what kube-proxy loaded last
 }
 
 // NodeConfig describes a node. The zero value is the next node of the lab.
@@ -130,11 +132,31 @@ func (l *Lab) startProxy(n *Node) error {
 
 // load is iptables-restore --noflush.
 func (n *Node) load(text string) error {
-	if err := n.stack.Netfilter().Restore(text, netfilter.RestoreOptions{NoFlush: true}); err != nil {
+	script, err := netfilter.Parse(text)
+	if err != nil {
+		return fmt.Errorf("emu: %s: %w", n.name, err)
+	}
+	return n.apply(script)
+}
+
+func (n *Node) apply(script *netfilter.Script) error {
+	if err := n.stack.Netfilter().Apply(script, netfilter.RestoreOptions{NoFlush: true}); err != nil {
 		return fmt.Errorf("emu: %s: %w", n.name, err)
 	}
 	n.stack.RulesChanged()
 	return nil
+}
+
+// hashSeed is for comparing texts within this process only.
+var hashSeed = maphash.MakeSeed()
+
+// mustParse parses rules that podwire wrote itself.
+func mustParse(text string) *netfilter.Script {
+	script, err := netfilter.Parse(text)
+	if err != nil {
+		panic(err)
+	}
+	return script
 }
 
 // objectsChanged notes that Services or endpoints have changed. Rules follow
@@ -155,8 +177,19 @@ func (l *Lab) syncLocked() {
 		return
 	}
 	l.stale = false
+	var text string
+	var script *netfilter.Script
 	for _, n := range l.nodes {
-		if err := n.load(n.proxy.Sync(l.cluster)); err != nil {
+		next := n.proxy.Sync(l.cluster)
+		sum := maphash.String(hashSeed, next)
+		if sum == n.rules {
+			continue // nothing has changed for this node
+		}
+		n.rules = sum
+		if next != text { // most nodes have the same rules: parse them once
+			text, script = next, mustParse(next)
+		}
+		if err := n.apply(script); err != nil {
 			panic(err) // podwire wrote these rules
 		}
 	}

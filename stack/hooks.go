@@ -127,6 +127,9 @@ func (h *Host) nat(at netfilter.Hook, p *packet) bool {
 			return false
 		}
 	}
+	if !p.conn.Translates(m) {
+		return true
+	}
 	watched := h.drv.Watching()
 	var before endpoints
 	if watched {
