@@ -178,13 +178,16 @@ func median(values []float64) (float64, bool) {
 // the first of one by the first of the other, and so on. If both were measured
 // in turns, a machine that was busy for a while does not show. Measurements
 // without a partner, or with one of 0, are left out.
-func (s *Series) Ratios(to *Series, unit string) []float64 {
+func (s *Series) Ratios(to *Series, unit string) []float64 { return s.RatiosIn(unit, to, unit) }
+
+// RatiosIn is Ratios where the two series are compared in different units.
+func (s *Series) RatiosIn(unit string, to *Series, toUnit string) []float64 {
 	var list []float64
 	for i, v := range s.Values[unit] {
-		if i >= len(to.Values[unit]) {
+		if i >= len(to.Values[toUnit]) {
 			break
 		}
-		if r := v / to.Values[unit][i]; math.Abs(r) <= largest {
+		if r := v / to.Values[toUnit][i]; math.Abs(r) <= largest {
 			list = append(list, r)
 		}
 	}

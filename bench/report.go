@@ -27,19 +27,28 @@ type group struct {
 	name  string // "TCP" for BenchmarkTCP
 	title string
 	units []string // shown in this order
+
+	// base names the group whose bare pair this one is held against, if not
+	// its own; baseUnit is the bare pair's unit, if not the same.
+	base     string
+	baseUnit map[string]string
 }
+
+// perSegment compares the time for one packet with the time that the bare pair
+// takes for a segment and its acknowledgement.
+var perSegment = map[string]string{"ns/op": "ns/segment"}
 
 // groups are in the order of the table. A benchmark that is not listed comes
 // last, with all its units.
 var groups = []group{
-	{"TCP", "TCP, one stream, wall time; allocations per MiB", []string{"MB/s", "allocs/op"}},
-	{"Connect", "TCP connections, one after another, wall time", []string{"conn/s", "allocs/op"}},
-	{"TCPVirtual", "TCP, one stream, virtual time", []string{"MB/s", "virtual-s/s"}},
-	{"IdleVirtual", "one ping per second, virtual time", []string{"virtual-s/s"}},
-	{"Forward", "one UDP datagram through a node", []string{"ns/op", "allocs/op"}},
-	{"Tunnel", "one UDP datagram through a node's VXLAN device", []string{"ns/op", "allocs/op"}},
-	{"Build", "10 nodes with 30 pods each, built and closed", []string{"ns/op", "allocs/op"}},
-	{"IdlePods", "a pod that does nothing", []string{"heap-B/pod", "goroutines/pod"}},
+	{name: "TCP", title: "TCP, one stream, wall time; allocations per MiB", units: []string{"MB/s", "allocs/op"}},
+	{name: "Connect", title: "TCP connections, one after another, wall time", units: []string{"conn/s", "allocs/op"}},
+	{name: "TCPVirtual", title: "TCP, one stream, virtual time, per second of wall time", units: []string{"MB/s", "virtual-s/s"}, base: "TCP"},
+	{name: "IdleVirtual", title: "one ping per second, virtual time", units: []string{"virtual-s/s"}},
+	{name: "Forward", title: "one UDP datagram through a node, to a segment of the bare pair", units: []string{"ns/op", "allocs/op"}, base: "TCP", baseUnit: perSegment},
+	{name: "Tunnel", title: "one UDP datagram through a node's VXLAN device, to a segment of the bare pair", units: []string{"ns/op", "allocs/op"}, base: "TCP", baseUnit: perSegment},
+	{name: "Build", title: "10 nodes with 30 pods each, built and closed, to 310 bare stacks", units: []string{"ns/op", "allocs/op"}},
+	{name: "IdlePods", title: "a pod that does nothing, to a bare stack that does nothing", units: []string{"heap-B/pod", "goroutines/pod"}},
 }
 
 // barePath ends the name of the result that the others of its benchmark are
@@ -143,17 +152,27 @@ func (r *Results) rows(w io.Writer, g group, s *Series) {
 
 // bare returns the bare pair's series for comparison with s, or nil.
 func (r *Results) bare(g group, s *Series) *Series {
-	if name := g.name + barePath; s.Name != name {
+	base := g.base
+	if base == "" {
+		base = g.name
+	}
+	if name := base + barePath; s.Name != name {
 		return r.Find(name, s.Procs)
 	}
 	return nil
 }
 
 func (r *Results) toBare(g group, s *Series, unit string) string {
-	if b := r.bare(g, s); b != nil {
-		if ratio, ok := median(s.Ratios(b, unit)); ok {
-			return fmt.Sprintf("%.2f", ratio)
-		}
+	b := r.bare(g, s)
+	if b == nil || g.base != "" && unit == "allocs/op" { // per packet here, per MiB there
+		return ""
+	}
+	baseUnit := unit
+	if u := g.baseUnit[unit]; u != "" {
+		baseUnit = u
+	}
+	if ratio, ok := median(s.RatiosIn(unit, b, baseUnit)); ok {
+		return fmt.Sprintf("%.2f", ratio)
 	}
 	return ""
 }

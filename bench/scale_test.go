@@ -5,6 +5,8 @@ import (
 	"runtime"
 	"testing"
 
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+
 	"github.com/podwire/podwire/emu"
 	"github.com/podwire/podwire/emu/virtual"
 )
@@ -13,6 +15,11 @@ import (
 // in both kinds of time, and to close it.
 func BenchmarkBuild(b *testing.B) {
 	const nodes, podsPerNode = 10, 30
+	b.Run("path=bare", func(b *testing.B) {
+		for b.Loop() {
+			closeAll(bareStacks(b, nodes+nodes*podsPerNode))
+		}
+	})
 	b.Run("time=real", func(b *testing.B) {
 		for b.Loop() {
 			if err := buildAndClose(emu.Config{Nodes: nodes}, nodes*podsPerNode); err != nil {
@@ -58,6 +65,44 @@ func addPods(lab *emu.Lab, n int) error {
 // and goroutines, averaged over 1,000 pods on 10 nodes.
 func BenchmarkIdlePods(b *testing.B) {
 	const nodes, pods = 10, 1000
+	b.Run("path=bare", func(b *testing.B) { idleBare(b, pods) })
+	b.Run("path=pod", func(b *testing.B) { idlePods(b, nodes, pods) })
+}
+
+// bareStacks makes stacks that nobody uses.
+func bareStacks(b *testing.B, n int) []*stack.Stack {
+	list := make([]*stack.Stack, n)
+	for i := range list {
+		list[i], _ = newBareStack(b, bareClient)
+	}
+	return list
+}
+
+func closeAll(list []*stack.Stack) {
+	for _, s := range list {
+		s.Close()
+		s.Wait()
+	}
+}
+
+func idleBare(b *testing.B, n int) {
+	var bytes, goroutines float64
+	for b.Loop() {
+		heap, gs := liveHeap(), runtime.NumGoroutine()
+		list := bareStacks(b, n)
+		bytes += liveHeap() - heap
+		goroutines += float64(runtime.NumGoroutine() - gs)
+		closeAll(list)
+	}
+	reportIdle(b, bytes, goroutines, n)
+}
+
+func reportIdle(b *testing.B, bytes, goroutines float64, n int) {
+	b.ReportMetric(bytes/float64(n)/float64(b.N), "heap-B/pod")
+	b.ReportMetric(goroutines/float64(n)/float64(b.N), "goroutines/pod")
+}
+
+func idlePods(b *testing.B, nodes, pods int) {
 	var bytes, goroutines float64
 	for b.Loop() {
 		lab, err := emu.New(emu.Config{Nodes: nodes})
@@ -74,8 +119,7 @@ func BenchmarkIdlePods(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	b.ReportMetric(bytes/pods/float64(b.N), "heap-B/pod")
-	b.ReportMetric(goroutines/pods/float64(b.N), "goroutines/pod")
+	reportIdle(b, bytes, goroutines, pods)
 }
 
 // liveHeap returns the bytes of reachable heap. Two collections: the first

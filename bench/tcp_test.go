@@ -10,6 +10,10 @@ import (
 // chunk is what one operation of a bulk benchmark transfers.
 const chunk = 1 << 20
 
+// segment is the payload of a full TCP segment on the bare pair: MTU 1500 less
+// IP, TCP and timestamps.
+const segment = 1448
+
 // BenchmarkTCP is one TCP stream in real time, as fast as it goes. One
 // operation is a mebibyte at the receiver; the sender never pauses.
 func BenchmarkTCP(b *testing.B) {
@@ -35,6 +39,7 @@ func bulk(b *testing.B, p pair) {
 	for b.Loop() {
 		receive()
 	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)*segment/chunk, "ns/segment")
 	from.Close()
 	to.Close()
 	if err := <-sent; err != nil {
