@@ -1,0 +1,171 @@
+package stack
+
+import (
+	"encoding/binary"
+	"time"
+
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+
+	"github.com/podwire/podwire/link"
+)
+
+// flowKey names one direction of what a socket sends.
+type flowKey struct {
+	src, dst     [4]byte
+	sport, dport uint16
+	proto        byte
+}
+
+// flow is what Linux keeps in the socket and gVisor does not have: the
+// identification counter and the flow hash.
+type flow struct {
+	id     uint16
+	gvisor uint16 // identification that gVisor gave the datagram last seen
+	hash   uint32
+	used   time.Duration
+}
+
+const maxFlows = 4096
+
+// flowOf returns the state of the flow that ip belongs to.
+func (n *netstack) flowOf(p ipv4) *flow {
+	k := flowKey{src: [4]byte(p[12:16]), dst: [4]byte(p[16:20]), proto: p.proto()}
+	if !p.later() {
+		k.sport, k.dport, _ = p.ports()
+	}
+	f := n.flows[k]
+	if f == nil {
+		if len(n.flows) >= maxFlows {
+			n.forgetFlows()
+		}
+		x := mix(n.host.hashKey ^ uint64(binary.BigEndian.Uint32(k.src[:]))<<32 ^ uint64(binary.BigEndian.Uint32(k.dst[:])))
+		x = mix(x ^ uint64(k.sport)<<24 ^ uint64(k.dport)<<8 ^ uint64(k.proto) ^ uint64(n.host.now()))
+		f = &flow{id: uint16(x), hash: uint32(x>>32) | 1}
+		n.flows[k] = f
+	}
+	f.used = n.host.now()
+	return f
+}
+
+// forgetFlows drops what has not been used for a minute, or else everything.
+func (n *netstack) forgetFlows() {
+	for k, f := range n.flows {
+		if n.host.now()-f.used > time.Minute {
+			delete(n.flows, k)
+		}
+	}
+	if len(n.flows) >= maxFlows {
+		clear(n.flows)
+	}
+}
+
+// output takes a packet from a socket, gives it the marks of a Linux socket
+// and sends it on its way. A packet that is unsummed has no TCP or UDP checksum
+// yet: gVisor leaves it away on a loopback NIC, but netfilter may still send the
+// packet out of another one.
+func (n *netstack) output(pkt *stack.PacketBuffer, unsummed bool) {
+	h := n.host
+	f := h.newFrame(pkt.Size())
+	at := f.Bytes()
+	views, skip := pkt.AsViewList()
+	for v := views.Front(); v != nil; v = v.Next() {
+		s := v.AsSlice()
+		n := min(skip, len(s))
+		skip -= n
+		at = at[copy(at, s[n:]):]
+	}
+	p := packet{frame: f, cut: true}
+	if unsummed {
+		sumTransport(p.ip())
+	}
+	n.dress(p.ip(), f)
+	h.sendLocal(&p)
+}
+
+// dress sets identification and DF as Linux' sockets do: numbers that count up
+// per socket with DF set, 0 for SYN-ACK and RST; fragments share a number and
+// have DF clear.
+func (n *netstack) dress(ip ipv4, f *link.Frame) {
+	if ip.fragment() {
+		n.dressFragment(ip)
+		return
+	}
+	fl := n.flowOf(ip)
+	f.Hash = fl.hash
+	if ip.proto() != protoTCP || len(ip) < ip.headerLen()+20 {
+		ip.setIDAndFlags(fl.next(), flagDF)
+		return
+	}
+	var id uint16
+	seg := ip.payload()
+	flags := seg[13]
+	if flags&tcpRST == 0 && flags&(tcpSYN|tcpACK) != tcpSYN|tcpACK {
+		id = fl.next()
+	}
+	if flags&tcpSYN != 0 {
+		n.dressSYN(ip, seg)
+	}
+	ip.setIDAndFlags(id, flagDF)
+}
+
+// next returns the identification of the next datagram, which is never 0.
+func (f *flow) next() uint16 {
+	if f.id++; f.id == 0 {
+		f.id++
+	}
+	return f.id
+}
+
+// dressFragment renumbers the pieces of one datagram alike.
+func (n *netstack) dressFragment(ip ipv4) {
+	fl := n.flowOf(ipv4(append([]byte(nil), ip[:ip.headerLen()]...)))
+	if fl.gvisor != ip.id() || ip.flags()&fragOffset == 0 {
+		fl.gvisor = ip.id()
+		fl.next()
+	}
+	ip.setIDAndFlags(fl.id, ip.flags()&^flagDF)
+}
+
+// dressSYN sets the window of a SYN or SYN-ACK to the whole multiple of the
+// MSS that Linux offers: of 65535 bytes, without room for the timestamp option
+// in a SYN, with it in a SYN-ACK.
+func (n *netstack) dressSYN(ip ipv4, seg []byte) {
+	mss := mssOption(seg)
+	if mss <= 12 {
+		return
+	}
+	window := 65535 / mss * mss
+	if seg[13]&tcpACK != 0 {
+		window = 65535 / (mss - 12) * (mss - 12)
+	}
+	old := binary.BigEndian.Uint16(seg[14:])
+	binary.BigEndian.PutUint16(seg[14:], uint16(window))
+	mend(seg[16:18], old, uint16(window))
+}
+
+// mssOption returns the MSS that a segment announces, 0 if none (RFC 9293 §3.2).
+func mssOption(seg []byte) int {
+	end := int(seg[12]>>4) * 4
+	if end > len(seg) {
+		return 0
+	}
+	for at := 20; at < end; {
+		switch kind := seg[at]; {
+		case kind == 0:
+			return 0
+		case kind == 1:
+			at++
+		case at+1 >= end || seg[at+1] < 2 || at+int(seg[at+1]) > end:
+			return 0
+		case kind == 2 && seg[at+1] == 4:
+			return int(binary.BigEndian.Uint16(seg[at+2:]))
+		default:
+			at += int(seg[at+1])
+		}
+	}
+	return 0
+}
+
+// GVisorVersion is the date of the gVisor release that ends TCP and UDP. A test
+// compares it with go.mod.
+const GVisorVersion = "20260905"

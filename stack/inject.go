@@ -1,0 +1,92 @@
+package stack
+
+import (
+	"gvisor.dev/gvisor/pkg/buffer"
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/header/parse"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
+)
+
+// inject hands a packet to a socket and reports whether there is one. If so it
+// owns p.
+func (n *netstack) inject(p *packet, src, dst uint16) bool {
+	if n.s == nil {
+		return false
+	}
+	return n.injectAt(p, n.nics[n.nicFor(p)], src, dst)
+}
+
+// nicFor returns the device whose NIC should see p: the one that an answer
+// leaves by, because gVisor routes what it sends on a new connection out of the
+// NIC that the first packet came in by. Later segments belong to a connection
+// that has its route.
+func (n *netstack) nicFor(p *packet) int {
+	ip := p.ip()
+	if ip.proto() == protoTCP && ip.payload()[13]&(tcpSYN|tcpACK) == tcpACK {
+		return p.in.Index
+	}
+	if _, dev, ok := n.host.Source(ip.src()); ok {
+		return dev.Index
+	}
+	return n.host.lo.Index
+}
+
+func (n *netstack) injectAt(p *packet, c *nic, src, dst uint16) bool {
+	ip := p.ip()
+	id := stack.TransportEndpointID{
+		LocalPort: dst, LocalAddress: tcpip.AddrFrom4([4]byte(ip[16:20])),
+		RemotePort: src, RemoteAddress: tcpip.AddrFrom4([4]byte(ip[12:16])),
+	}
+	proto := tcpip.TransportProtocolNumber(ip.proto())
+	ep := n.s.FindTransportEndpoint(header.IPv4ProtocolNumber, proto, id, tcpip.NICID(c.dev.Index))
+	if ep == nil {
+		return false
+	}
+	if proto == tcp.ProtocolNumber {
+		n.queueTCP(c, ep, id, ip)
+	} else {
+		c.deliver(ip)
+	}
+	p.frame.Release()
+	n.touched()
+	return true
+}
+
+// queueTCP hands a segment to gVisor's TCP without going through its IP layer:
+// everything that the IP layer would do, the host has done.
+func (n *netstack) queueTCP(c *nic, ep stack.TransportEndpoint, id stack.TransportEndpointID, ip ipv4) {
+	pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithData(ip)})
+	defer pkt.DecRef()
+	pkt.NetworkProtocolNumber, pkt.TransportProtocolNumber = header.IPv4ProtocolNumber, tcp.ProtocolNumber
+	pkt.NICID, pkt.RXChecksumValidated = tcpip.NICID(c.dev.Index), true
+	if _, ok := pkt.NetworkHeader().Consume(ip.headerLen()); !ok || !parse.TCP(pkt) {
+		return // receiveTCP has checked the lengths
+	}
+	n.tcp.QueuePacket(ep, id, pkt)
+}
+
+// tcpQueue is what gVisor's TCP offers to the layer below it.
+type tcpQueue interface {
+	QueuePacket(stack.TransportEndpoint, stack.TransportEndpointID, *stack.PacketBuffer)
+}
+
+// injectError hands an ICMP error to the socket that it is about. It owns p.
+func (n *netstack) injectError(p *packet) {
+	quoted := ipv4Quoted(p.ip())
+	d := n.host.local.get(quoted.src())
+	if d == nil && quoted.src().IsLoopback() {
+		d = n.host.lo
+	}
+	if n.s == nil || d == nil {
+		n.host.drop(p, DropNoSocket)
+		return
+	}
+	n.nics[d.Index].deliver(p.ip())
+	p.frame.Release()
+	n.touched()
+}
+
+// ipv4Quoted returns the packet that an ICMP error is about.
+func ipv4Quoted(ip ipv4) ipv4 { return ipv4(ip.payload()[icmpHeader:]) }
