@@ -1,0 +1,69 @@
+package emu
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+)
+
+// AddService adds a Service. Cluster IP and node ports are allocated as the
+// API server does; the result is what was stored. Rules are in place before
+// the next packet.
+func (l *Lab) AddService(s *corev1.Service) (*corev1.Service, error) {
+	var stored *corev1.Service
+	err := l.change(func() error {
+		if err := l.cluster.AddService(s); err != nil {
+			return err
+		}
+		stored = l.cluster.Service(s.Namespace, s.Name).DeepCopy()
+		return nil
+	})
+	return stored, err
+}
+
+// RemoveService removes a Service and its rules.
+func (l *Lab) RemoveService(namespace, name string) error {
+	return l.change(func() error { return l.cluster.RemoveService(namespace, name) })
+}
+
+// SetEndpointSlice adds or replaces endpoints by hand, for a Service without a
+// selector.
+func (l *Lab) SetEndpointSlice(s *discoveryv1.EndpointSlice) error {
+	return l.change(func() error { return l.cluster.SetEndpointSlice(s) })
+}
+
+// Service returns the stored Service, or nil.
+func (l *Lab) Service(namespace, name string) *corev1.Service {
+	var s *corev1.Service
+	l.drv.Do(func() {
+		if s = l.cluster.Service(namespace, name); s != nil {
+			s = s.DeepCopy()
+		}
+	})
+	return s
+}
+
+// Services returns all Services by namespace and name.
+func (l *Lab) Services() []*corev1.Service {
+	var out []*corev1.Service
+	l.drv.Do(func() {
+		for _, s := range l.cluster.Services() {
+			out = append(out, s.DeepCopy())
+		}
+	})
+	return out
+}
+
+// change runs f on the object store and, if it succeeds, has every kube-proxy
+// look again.
+func (l *Lab) change(f func() error) (err error) {
+	l.drv.Do(func() {
+		if l.closed {
+			err = errClosed
+			return
+		}
+		if err = f(); err == nil {
+			l.objectsChanged()
+		}
+	})
+	return err
+}
