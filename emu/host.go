@@ -126,6 +126,3 @@ func lastAddr(p netip.Prefix) netip.Addr {
 	}
 	return netip.AddrFrom4(b)
 }
-
-// TCPSettings names the settings of every TCP connection of a lab, for reports.
-const TCPSettings = "gVisor " + stack.GVisorVersion + ", CUBIC, SACK, no RACK, receive buffer up to 6 MiB, send buffer 1 MiB"

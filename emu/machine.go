@@ -198,3 +198,6 @@ func (l *Lab) serviceAddr(name string) netip.Addr {
 	a, _ := netip.ParseAddr(s.Spec.ClusterIP) // "None" for a headless one
 	return a
 }
+
+// TCPSettings names the settings of every TCP connection of a lab, for reports.
+const TCPSettings = "gVisor " + stack.GVisorVersion + ", CUBIC, SACK, no RACK, receive buffer up to 6 MiB, send buffer 1 MiB"
