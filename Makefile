@@ -1,4 +1,4 @@
-.PHONY: all test race bench fuzz lint help
+.PHONY: all test race bench fuzz lint examples tools help
 
 GO ?= go
 # How long each fuzz target runs in `make fuzz`.
@@ -10,13 +10,30 @@ COUNT ?= 5
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "%-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-all: lint test race ## lint, test and race
+all: lint examples test race ## lint, examples, test and race
 
-test: ## Run every test
+test: tools ## Run every test
 	$(GO) test ./...
 
-race: ## Run every test with the race detector
+race: tools ## Run every test with the race detector
 	$(GO) test -race ./...
+
+examples: ## Run every example scenario
+	@set -e; for f in examples/*.yaml; do $(GO) run ./cmd/podwire run $$f; done
+
+# Independent judges that tests ask: a decoder, and the real iptables. Where they
+# cannot be installed, the tests that want them fail and say how to go without.
+tools: ## Install tshark, iptables and iproute2 if they are missing (Debian, as root)
+	@missing=; \
+	command -v tshark >/dev/null || missing="$$missing tshark"; \
+	command -v iptables-restore >/dev/null || missing="$$missing iptables"; \
+	command -v ip >/dev/null || missing="$$missing iproute2"; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing >/dev/null; \
+	else \
+	  echo "Some tests want$$missing: install them (Debian: sudo apt-get install$$missing)." >&2; \
+	fi
 
 bench: SHELL := /bin/bash -o pipefail
 bench: ## Measure, as ratios against two bare gVisor stacks in the same run
