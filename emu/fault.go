@@ -5,27 +5,40 @@ package emu
 // cable is lost when it is pulled.
 func (m *Machine) SetLink(up bool) {
 	m.lab.drv.Do(func() {
-		if m.cable != nil {
-			m.cable.SetUp(up)
-			return
-		}
-		for _, p := range m.lab.pods {
-			if &p.Machine == m {
-				p.net.Peer.SetUp(up)
-			}
-		}
+		m.unplugged = !up
+		m.applyLink()
 	})
 }
 
-// SetUp brings all devices of a node up or down, as if the machine had been
-// switched off: nothing enters or leaves it, and its pods lose their network.
-// Sockets and tables stay as they are.
+// applyLink brings the machine's link to the state that its cable and, for a
+// pod, its node give it. The caller holds the lock.
+func (m *Machine) applyLink() {
+	if m.cable != nil {
+		m.cable.SetUp(!m.unplugged && !m.off)
+		return
+	}
+	for _, p := range m.lab.pods {
+		if &p.Machine == m {
+			p.net.Peer.SetUp(!m.unplugged && !p.node.off)
+		}
+	}
+}
+
+// SetUp switches a node off or on: off, nothing enters or leaves it, and its
+// pods lose their network. Cables that were pulled stay pulled. Sockets and
+// tables stay as they are.
 func (n *Node) SetUp(up bool) {
 	n.lab.drv.Do(func() {
-		n.cable.SetUp(up)
+		n.off = !up
+		n.applyLink()
 		for _, d := range n.stack.Devices() {
 			if d.Name != "lo" {
 				d.SetUp(up)
+			}
+		}
+		for _, p := range n.lab.pods {
+			if p.node == n {
+				p.applyLink()
 			}
 		}
 	})

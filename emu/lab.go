@@ -217,6 +217,9 @@ func (l *Lab) Close() error {
 	return errors.Join(append(errs, l.serving.Wait())...)
 }
 
+// errNil is what a lab says to a nil object.
+var errNil = errors.New("emu: object is nil")
+
 // errClosed is what a lab says after Close.
 var errClosed = errors.New("emu: lab is closed")
 

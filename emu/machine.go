@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/podwire/podwire/link"
 	"github.com/podwire/podwire/stack"
 )
@@ -18,13 +20,15 @@ import (
 // methods take names where package net does: of Services, pods, nodes and
 // machines, as the cluster's DNS and the lab know them.
 type Machine struct {
-	lab    *Lab
-	name   string
-	stack  *stack.Host
-	addr   netip.Addr
-	cable  *link.Wire // to the underlay; nil for a pod
-	client sync.Once
-	http   *http.Client
+	lab       *Lab
+	name      string
+	stack     *stack.Host
+	addr      netip.Addr
+	cable     *link.Wire // to the underlay; nil for a pod
+	off       bool       // a node that is switched off
+	unplugged bool       // the cable was pulled
+	client    sync.Once
+	http      *http.Client
 }
 
 // Name returns the machine's name; a pod's begins with its namespace.
@@ -159,30 +163,48 @@ func isTimeout(err error) bool {
 // "web.prod", "web.prod.svc.cluster.local"), a pod ("web-0", "prod/web-0"), a
 // node or a machine outside, in this order.
 func (l *Lab) Resolve(name string) (netip.Addr, error) {
-	if a, err := netip.ParseAddr(name); err == nil {
-		return a, nil
-	}
 	var a netip.Addr
-	l.drv.Do(func() {
-		if a = l.serviceAddr(name); a.IsValid() {
-			return
-		}
-		m := l.machines[name]
-		if m == nil {
-			m = l.machines[podName(name)]
-		}
-		if m != nil {
-			a = m.addr
-		}
-	})
+	l.drv.Do(func() { a = l.lookup(name, 0) })
 	if !a.IsValid() {
 		return a, &net.DNSError{Err: "no Service, pod, node or machine of that name", Name: name, IsNotFound: true}
 	}
 	return a, nil
 }
 
-// serviceAddr returns the cluster IP of a Service. The caller holds the lock.
-func (l *Lab) serviceAddr(name string) netip.Addr {
+// lookup finds the address of a name; an ExternalName may lead to another name,
+// but not for ever. The caller holds the lock.
+func (l *Lab) lookup(name string, depth int) netip.Addr {
+	if a, err := netip.ParseAddr(name); err == nil || depth > 8 {
+		return a
+	}
+	if a := l.serviceAddr(name, depth); a.IsValid() {
+		return a
+	}
+	m := l.machines[name]
+	if m == nil {
+		m = l.machines[podName(name)]
+	}
+	if m == nil {
+		return netip.Addr{}
+	}
+	return m.addr
+}
+
+// firstReady returns the first ready endpoint of a headless Service.
+func (l *Lab) firstReady(namespace, name string) netip.Addr {
+	for _, port := range l.cluster.Endpoints(namespace, name) {
+		for _, e := range port.Endpoints {
+			if e.Ready {
+				return e.Addr.Addr()
+			}
+		}
+	}
+	return netip.Addr{}
+}
+
+// serviceAddr returns the cluster IP of a Service, or what stands in for it.
+// The caller holds the lock.
+func (l *Lab) serviceAddr(name string, depth int) netip.Addr {
 	name = strings.TrimSuffix(strings.TrimSuffix(name, "."), ".svc.cluster.local")
 	name = strings.TrimSuffix(name, ".svc")
 	service, namespace, _ := strings.Cut(name, ".")
@@ -192,10 +214,15 @@ func (l *Lab) serviceAddr(name string) netip.Addr {
 		}
 	}
 	s := l.cluster.Service(namespace, service)
-	if s == nil {
+	switch {
+	case s == nil:
 		return netip.Addr{}
+	case s.Spec.Type == corev1.ServiceTypeExternalName:
+		return l.lookup(s.Spec.ExternalName, depth+1)
+	case s.Spec.ClusterIP == corev1.ClusterIPNone:
+		return l.firstReady(s.Namespace, s.Name)
 	}
-	a, _ := netip.ParseAddr(s.Spec.ClusterIP) // "None" for a headless one
+	a, _ := netip.ParseAddr(s.Spec.ClusterIP)
 	return a
 }
 

@@ -9,6 +9,9 @@ import (
 // API server does; the result is what was stored. Rules are in place before
 // the next packet.
 func (l *Lab) AddService(s *corev1.Service) (*corev1.Service, error) {
+	if s == nil {
+		return nil, errNil
+	}
 	var stored *corev1.Service
 	err := l.change(func() error {
 		if err := l.cluster.AddService(s); err != nil {
@@ -28,6 +31,9 @@ func (l *Lab) RemoveService(namespace, name string) error {
 // SetEndpointSlice adds or replaces endpoints by hand, for a Service without a
 // selector.
 func (l *Lab) SetEndpointSlice(s *discoveryv1.EndpointSlice) error {
+	if s == nil {
+		return errNil
+	}
 	return l.change(func() error { return l.cluster.SetEndpointSlice(s) })
 }
 

@@ -1,6 +1,7 @@
 package emu
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"path"
@@ -47,13 +48,19 @@ func (l *Lab) AddPod(cfg PodConfig) (*Pod, error) {
 // each containerPort of each container is answered, TCP by an HTTP server, UDP
 // by an echo.
 func (l *Lab) AddPodObject(spec *corev1.Pod) (*Pod, error) {
+	if spec == nil {
+		return nil, errNil
+	}
 	p := &Pod{spec: spec.DeepCopy()}
 	err := l.change(func() error { return l.addPod(p) })
 	if err != nil {
 		return nil, err
 	}
 	l.drv.Sleep(0) // its gratuitous ARP has gone out
-	return p, p.startWorkloads()
+	if err := p.startWorkloads(); err != nil {
+		return nil, errors.Join(err, l.RemovePod(p))
+	}
+	return p, nil
 }
 
 // addPod does what scheduler, kubelet and CNI do. The caller holds the lock.
@@ -84,6 +91,7 @@ func (l *Lab) addPod(p *Pod) error {
 	p.addr = p.net.Addr
 	l.machines[name], l.addrs[p.addr] = &p.Machine, &p.Machine
 	l.pods = append(l.pods, p)
+	p.applyLink() // its node may be off
 	l.setUp(p.stack)
 	l.setUp(node.stack)
 	s.Status.PodIP, s.Status.HostIP, s.Status.Phase = p.addr.String(), node.addr.String(), corev1.PodRunning
@@ -122,6 +130,9 @@ func (p *Pod) Peer() string { return p.net.Peer.Name }
 
 // RemovePod ends a pod: its sockets, its veth pair, its address and endpoints.
 func (l *Lab) RemovePod(p *Pod) error {
+	if p == nil {
+		return errNil
+	}
 	p.close()
 	return l.change(func() error {
 		i := slices.Index(l.pods, p)

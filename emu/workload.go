@@ -17,6 +17,9 @@ func (p *Pod) startWorkloads() error {
 	seen := make(map[string]bool)
 	for _, c := range p.spec.Spec.Containers {
 		for _, port := range c.Ports {
+			if port.Protocol == "" {
+				port.Protocol = corev1.ProtocolTCP
+			}
 			key := fmt.Sprintf("%d/%s", port.ContainerPort, port.Protocol)
 			if seen[key] {
 				return fmt.Errorf("emu: pod %s: container %s: port %s is already taken in this pod", p.name, c.Name, key)
@@ -70,6 +73,7 @@ func (p *Pod) httpServer(container string) *http.Server {
 			io.WriteString(w, msg)
 			return
 		}
+		http.NewResponseController(w).EnableFullDuplex() // a reply may begin before the request has ended
 		io.Copy(w, r.Body)
 	})
 	return &http.Server{Handler: mux, ErrorLog: log.New(io.Discard, "", 0)}

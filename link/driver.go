@@ -45,7 +45,7 @@ type Driver struct {
 	posts  []func()
 	posted atomic.Bool // posts is not empty
 
-	beat atomic.Uint64 // counts steps; a watchdog outside the bubble reads it
+	beat atomic.Uint64 // when time last moved; a watchdog outside the bubble reads it
 
 	small, large frameList
 	observation  Observation // scratch for Point.tell
@@ -100,8 +100,9 @@ func (d *Driver) Epoch() time.Time { return d.epoch }
 // caller holds the driver's lock.
 func (d *Driver) Now() time.Duration { return d.now }
 
-// Beat returns a number that grows while the driver makes progress. It may be
-// called from anywhere, also from outside the bubble.
+// Beat returns a number that changes whenever time moves on. It may be called
+// from anywhere, also from outside the bubble: virtual time that stands still
+// for long is held up by a goroutine, or by traffic that takes no time.
 func (d *Driver) Beat() uint64 { return d.beat.Load() }
 
 // Do runs f with the driver's lock held and then lets the driver look at what
@@ -129,6 +130,7 @@ func (d *Driver) unlockAndKick() {
 func (d *Driver) readClock() {
 	if t := time.Since(d.epoch); t > d.now {
 		d.now = t
+		d.beat.Store(uint64(t))
 	}
 }
 
@@ -161,7 +163,6 @@ func (d *Driver) loop() {
 		if d.settle != nil {
 			d.settle()
 		}
-		d.beat.Add(1)
 		d.mu.Lock()
 		d.parked = false
 		d.readClock()

@@ -83,7 +83,11 @@ func (c *bridgeCNI) plug(br *stack.Device, pod *stack.Host, addr netip.Addr) (br
 	if err := eth0.AddAddr(netip.PrefixFrom(addr, c.node.PodCIDR.Bits())); err != nil {
 		return bridgedPod{}, err
 	}
+	connected := netip.PrefixFrom(addr, c.node.PodCIDR.Bits()).Masked()
 	for _, dst := range append([]netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0)}, c.extra...) {
+		if dst == connected {
+			continue // one node has the whole cluster CIDR
+		}
 		if err := pod.AddRoute(stack.Route{Dst: dst, Via: c.ipam.gateway, Dev: eth0}); err != nil {
 			return bridgedPod{}, err
 		}

@@ -31,7 +31,7 @@ func TestUnansweredARPFailsAfterThreeSeconds(t *testing.T) {
 			"0s who-has 10.0.0.9 tell 10.0.0.1 broadcast",
 			"1s who-has 10.0.0.9 tell 10.0.0.1 broadcast",
 			"2s who-has 10.0.0.9 tell 10.0.0.1 broadcast")
-		n.want("the error comes over lo", lo.lines()[:1], "3s out 10.0.0.1 > 10.0.0.1 icmp 3/1")
+		n.want("the error comes over lo", lo.lines()[:1], "3s in 10.0.0.1 > 10.0.0.1 icmp 3/1")
 		equal(t, "state afterwards", neighState(a, "10.0.0.9"), NeighFailed)
 		equal(t, "drops", d.Point().Drops(DropNeighFailed)+a.lo.Point().Drops(DropNeighFailed), 1)
 	})

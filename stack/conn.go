@@ -64,6 +64,9 @@ func (h *Host) connect(c *Conn, base string, to netip.AddrPort) error {
 		to = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), to.Port())
 	}
 	src, dev, ok := h.Source(to.Addr())
+	if base == "tcp" && (to.Addr().IsMulticast() || isLimitedBroadcast(to.Addr()) || h.broadcast.get(to.Addr()) != nil && h.local.get(to.Addr()) == nil) {
+		ok = false // a connection has one other end
+	}
 	if !ok {
 		return os.NewSyscallError("connect", syscall.ENETUNREACH)
 	}

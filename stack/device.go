@@ -263,7 +263,9 @@ func (d *Device) sendFrame(f *link.Frame, dst link.MAC, etherType uint16) {
 		return
 	}
 	link.PutEthernet(f.Push(link.EthernetHeader), dst, d.MAC, etherType)
-	d.point.Pass(f, link.Out)
+	if !d.loopback { // what is sent on lo is captured when it comes back, once
+		d.point.Pass(f, link.Out)
+	}
 	d.transmit(f)
 }
 

@@ -145,8 +145,8 @@ func (h *Host) routeOutput(p *packet, dst netip.Addr) bool {
 		return false
 	}
 	p.out, p.via = r.Dev, r.Via
-	if !p.via.IsValid() {
-		p.via = dst
+	if !p.via.IsValid() || dst.IsMulticast() || isLimitedBroadcast(dst) {
+		p.via = dst // a group is on the link, whatever the route's next hop
 	}
 	return true
 }

@@ -166,7 +166,7 @@ func (c *PingConn) send(to netip.Addr, seq uint16) error {
 	if size == 0 {
 		size = 56
 	}
-	size = max(0, size)
+	size = min(max(0, size), 65535)
 	total := ipv4MinHeader + icmpHeader + size
 	if total > 65535 || c.cfg.DontFragment && total > dev.MTU {
 		return os.NewSyscallError("sendto", syscall.EMSGSIZE)

@@ -75,12 +75,24 @@ func (sc *Scenario) addObjects(lab *emu.Lab) error {
 	return nil
 }
 
-// at puts the place in the file in front of an error.
+// A PlaceError is an error about a place in a file.
+type PlaceError struct {
+	Pos Pos
+	Err error
+}
+
+// Error puts the place in front.
+func (e *PlaceError) Error() string { return fmt.Sprintf("%s: %v", e.Pos, e.Err) }
+
+// Unwrap returns the error without the place.
+func (e *PlaceError) Unwrap() error { return e.Err }
+
+// at says where in the files an error comes from.
 func at(pos Pos, err error) error {
 	if !pos.IsValid() {
 		return err
 	}
-	return fmt.Errorf("%s: %w", pos, err)
+	return &PlaceError{pos, err}
 }
 
 func (sc *Scenario) seed(cfg RunConfig) uint64 {

@@ -29,6 +29,13 @@ var kinds = []kind{
 	{"networking.k8s.io/v1", "NetworkPolicy", reflect.TypeFor[networkingv1.NetworkPolicy]()},
 }
 
+// notEmulated are kinds whose mistakes are explained, but which change no
+// packet yet, and what that means.
+var notEmulated = map[string]string{
+	"Ingress":       "no controller serves it: its host names do not resolve",
+	"NetworkPolicy": "it isolates no pod: everything stays allowed",
+}
+
 // removedKind is a version of a kind that Kubernetes no longer serves. typ is
 // its old shape, or nil where that equals today's.
 type removedKind struct {

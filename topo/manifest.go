@@ -122,6 +122,10 @@ func (l *load) typeOf(obj *Object) (typ reflect.Type, old *removedKind) {
 		return nil, nil
 	}
 	if obj.APIVersion == k.apiVersion {
+		if effect := notEmulated[k.name]; effect != "" {
+			l.reportAt(d, mapValue(obj.node, "kind"), Diagnostic{Severity: Warning, Rule: "not-emulated",
+				Message: fmt.Sprintf("%s is read but not emulated", withArticle(k.name)), Effect: effect})
+		}
 		return k.typ, nil
 	}
 	at := mapValue(obj.node, "apiVersion")

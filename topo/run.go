@@ -56,6 +56,17 @@ func (sc *Scenario) Run(cfg RunConfig) (v *Verdict, err error) {
 	return v, nil
 }
 
+// Check builds the lab and closes it again without playing a step. It finds
+// what only shows when everything is put together: addresses that run out,
+// ports that clash, an MTU too small for the design.
+func (sc *Scenario) Check(settle func()) error {
+	lab, err := sc.build(RunConfig{Settle: settle})
+	if err != nil {
+		return err
+	}
+	return lab.Close()
+}
+
 func (sc *Scenario) name() string {
 	if sc.Name.Value != "" {
 		return sc.Name.Value
@@ -120,7 +131,7 @@ func play(lab *emu.Lab, s *Step) StepResult {
 	case s.Up != nil:
 		p.fault(s.Up, true)
 	}
-	if r.Took == 0 {
+	if !p.timed {
 		r.Took = lab.Now() - r.Start
 	}
 	lab.Sleep(0) // goroutines of the step still close what they have opened
@@ -134,6 +145,7 @@ type player struct {
 	step   *Step
 	result *StepResult
 	err    error
+	timed  bool   // result.Took is set
 	peer   string // the network of emu.Lab.LastPeer that shows who was seen
 }
 

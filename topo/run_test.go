@@ -109,8 +109,8 @@ func TestEveryError(t *testing.T) {
   expect: {error: too-big}
 - ping: {from: client, to: 10.96.200.200}
   expect: {error: timeout}
-- ping: {from: client, to: web, count: 2}
-  expect: {loss: 50%}
+- ping: {from: client, to: 10.244.2.99, count: 2}
+  expect: {loss: 100%}
 `+services))
 }
 

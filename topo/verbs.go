@@ -96,7 +96,7 @@ func (p *player) ping(v *Ping) {
 		}
 		got++
 		last = r
-		p.result.Took = r.RTT
+		p.result.Took, p.timed = r.RTT, true
 	}
 	p.pinged(v, got, last)
 }
@@ -117,8 +117,8 @@ func (p *player) pinged(v *Ping, got int, last stack.PingReply) {
 		}
 	}
 	if e.Loss.IsSet() {
-		p.result.check("loss", percent(loss), percent(e.Loss.Value), loss <= e.Loss.Value)
-		if loss <= e.Loss.Value && !e.Error.IsSet() {
+		p.result.check("loss", percent(loss), percent(e.Loss.Value), loss == e.Loss.Value)
+		if loss == e.Loss.Value && !e.Error.IsSet() {
 			p.err = nil
 		}
 	} else if got < v.Count.Value && p.err == nil {
@@ -156,12 +156,12 @@ func (p *player) http(v *HTTP) {
 	resp, err := tr.RoundTrip(req)
 	if err != nil {
 		p.err = err
-		p.result.Took = p.lab.Now() - start
+		p.result.Took, p.timed = p.lab.Now()-start, true
 		return
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
-	p.result.Took = p.lab.Now() - start
+	p.result.Took, p.timed = p.lab.Now()-start, true
 	p.err = err
 	p.result.Outcome = fmt.Sprintf("%s, %s: %q", resp.Status, plural(len(body), "byte"), shorten(string(body), 40))
 	e := p.step.Expect

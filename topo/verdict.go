@@ -7,6 +7,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 )
 
 // A Verdict is what came of playing a scenario. Its JSON form is stable:
@@ -53,11 +54,11 @@ func (v *Verdict) WriteText(w io.Writer) error {
 	if v.Virtual {
 		clock = "virtual time"
 	}
-	fmt.Fprintf(w, "%s: %s, %s, %s, seed %d, %s\n\n", v.Scenario, v.Design, plural(v.Nodes, "node"), plural(v.Pods, "pod"), v.Seed, clock)
+	fmt.Fprintf(w, "%s: %s, %s, %s, seed %d, %s\n\n", printable(v.Scenario), v.Design, plural(v.Nodes, "node"), plural(v.Pods, "pod"), v.Seed, clock)
 	var table bytes.Buffer
 	t := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
 	for _, s := range v.Steps {
-		fmt.Fprintf(t, "%s\t%d\t%s\t%v\n", mark(s.Passed), s.Number, s.Name, s.Took)
+		fmt.Fprintf(t, "%s\t%d\t%s\t%v\n", mark(s.Passed), s.Number, printable(s.Name), s.Took)
 		fmt.Fprintf(t, "\t\t  %s\t\n", s.Outcome)
 		for _, c := range s.Checks {
 			if !c.Passed {
@@ -71,6 +72,16 @@ func (v *Verdict) WriteText(w io.Writer) error {
 	}
 	_, err := fmt.Fprintf(w, "\n%s after %v\n", v.summary(), v.Duration)
 	return err
+}
+
+// printable keeps control characters of a name away from the terminal.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, s)
 }
 
 func mark(ok bool) string {
@@ -90,7 +101,11 @@ func (v *Verdict) summary() string {
 		}
 	}
 	if failed == 0 {
-		return fmt.Sprintf("PASS: %s, %s hold,", plural(len(v.Steps), "step"), plural(checks, "check"))
+		hold := "hold"
+		if checks == 1 {
+			hold = "holds"
+		}
+		return fmt.Sprintf("PASS: %s, %s %s,", plural(len(v.Steps), "step"), plural(checks, "check"), hold)
 	}
 	return fmt.Sprintf("FAIL: %d of %s", failed, plural(len(v.Steps), "step"))
 }

@@ -34,9 +34,29 @@ func (l *load) buildPods() {
 	l.place()
 }
 
+// warnUnsupported says what of a pod has no effect here, so that nobody takes
+// silence for consent.
+func (l *load) warnUnsupported(o *Object, spec corev1.PodSpec, path string) {
+	warn := func(field, effect string) {
+		pos, _ := o.Position(path + field)
+		l.addAt(pos, Diagnostic{Severity: Warning, Rule: "not-emulated", Message: fmt.Sprintf("%s%s is not emulated", path, field), Effect: effect})
+	}
+	if spec.HostNetwork {
+		warn(".hostNetwork", "the pod gets an address of its own like any other")
+	}
+	for i, c := range spec.Containers {
+		for j, p := range c.Ports {
+			if p.HostPort != 0 {
+				warn(fmt.Sprintf(".containers[%d].ports[%d].hostPort", i, j), "nothing listens on the node's port")
+			}
+		}
+	}
+}
+
 // podFrom makes a pod of a manifest; path is where its spec stands in o.
 func (l *load) podFrom(o *Object, meta metav1.ObjectMeta, spec corev1.PodSpec, path string) *Pod {
 	p := &Pod{Namespace: o.Namespace, Name: o.Name, Labels: meta.Labels, Annotations: meta.Annotations, HostNetwork: spec.HostNetwork}
+	l.warnUnsupported(o, spec, path)
 	if spec.NodeName != "" {
 		pos, _ := o.Position(path + ".nodeName")
 		p.Node = Field[string]{spec.NodeName, pos}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -69,6 +70,9 @@ func (f *runFlags) run(c *cobra.Command, file string) error {
 	if f.pcap == "-" {
 		out = c.ErrOrStderr() // standard output is the capture
 	}
+	if err := f.keepInputs(file, sc); err != nil {
+		return err
+	}
 	capture, err := f.capture(c.OutOrStdout(), sc)
 	if err != nil {
 		return err
@@ -94,6 +98,29 @@ func (f *runFlags) run(c *cobra.Command, file string) error {
 	}
 	if !v.Passed {
 		return errFailed
+	}
+	return nil
+}
+
+// keepInputs refuses to write the capture over a file that the scenario is
+// read from.
+func (f *runFlags) keepInputs(file string, sc *topo.Scenario) error {
+	out, err := os.Stat(f.pcap)
+	if f.pcap == "" || err != nil {
+		return nil // it is a new file
+	}
+	inputs := []string{file}
+	for _, m := range sc.Manifests {
+		path := m.Value
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(filepath.Dir(file), path)
+		}
+		inputs = append(inputs, path)
+	}
+	for _, in := range inputs {
+		if info, err := os.Stat(in); err == nil && os.SameFile(info, out) {
+			return fmt.Errorf("--pcap %s: found an input file, want another name", f.pcap)
+		}
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/podwire/podwire/emu/virtual"
 	"github.com/podwire/podwire/kube"
 	"github.com/podwire/podwire/overlay"
 	"github.com/podwire/podwire/topo"
@@ -66,7 +68,10 @@ meant. It exits with 2 if there is an error, else with 0.`,
 func validate(c *cobra.Command, files []string, out output) error {
 	var all topo.Diagnostics
 	for _, f := range files {
-		_, diags := loader().Load(f)
+		sc, diags := loader().Load(f)
+		if !diags.HasErrors() {
+			diags = append(diags, check(f, sc)...)
+		}
 		all = append(all, diags...)
 	}
 	w := c.OutOrStdout()
@@ -81,6 +86,20 @@ func validate(c *cobra.Command, files []string, out output) error {
 		return errReported
 	}
 	return nil
+}
+
+// check builds what the file describes, without playing it.
+func check(file string, sc *topo.Scenario) topo.Diagnostics {
+	err := virtual.Run(sc.Check)
+	if err == nil {
+		return nil
+	}
+	d := topo.Diagnostic{Pos: topo.Pos{File: file}, Rule: "cannot-build", Message: err.Error()}
+	var at *topo.PlaceError
+	if errors.As(err, &at) {
+		d.Pos, d.Message = at.Pos, at.Err.Error()
+	}
+	return topo.Diagnostics{d}
 }
 
 // explain prints findings with their source lines, and says so if there are none.

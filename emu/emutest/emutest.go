@@ -18,11 +18,13 @@
 package emutest
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -78,7 +80,7 @@ func Run(t *testing.T, cfg emu.Config, f func(t *testing.T, lab *Lab)) {
 // when the test ends.
 func New(t *testing.T, cfg emu.Config) *Lab {
 	t.Helper()
-	cfg.Settle = synctest.Wait
+	cfg.Settle = settleOf(t)
 	l, err := emu.New(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -88,6 +90,7 @@ func New(t *testing.T, cfg emu.Config) *Lab {
 		if err := l.Close(); err != nil {
 			t.Error(err)
 		}
+		virtual.Linger()
 	})
 	if dir := os.Getenv(captureDir); dir != "" {
 		lab.captureTo(dir)
@@ -95,10 +98,42 @@ func New(t *testing.T, cfg emu.Config) *Lab {
 	return lab
 }
 
+// settles holds what the labs of one test share.
+var settles sync.Map // *testing.T -> func()
+
+// settleOf returns the settle function of the test's bubble.
+func settleOf(t *testing.T) func() {
+	if f, ok := settles.Load(t); ok {
+		return f.(func())
+	}
+	f := virtual.NewSettle()
+	settles.Store(t, f)
+	t.Cleanup(func() { settles.Delete(t) })
+	return f
+}
+
+// captureFile makes the file for the next lab of a test: NAME.pcapng, then
+// NAME-2.pcapng and so on. A new run of the test binary starts over.
+func captureFile(dir, name string) (*os.File, error) {
+	captured.Lock()
+	defer captured.Unlock()
+	captured.labs[name]++
+	if n := captured.labs[name]; n > 1 {
+		name = fmt.Sprintf("%s-%d", name, n)
+	}
+	return os.Create(filepath.Join(dir, name+".pcapng"))
+}
+
+// captured counts the labs of each test that were captured.
+var captured = struct {
+	sync.Mutex
+	labs map[string]int
+}{labs: make(map[string]int)}
+
 // captureTo keeps the lab's packets in a file named after the test.
 func (l *Lab) captureTo(dir string) {
 	l.t.Helper()
-	f, err := os.Create(filepath.Join(dir, strings.ReplaceAll(l.t.Name(), "/", "-")+".pcapng"))
+	f, err := captureFile(dir, strings.ReplaceAll(l.t.Name(), "/", "-"))
 	if err != nil {
 		l.t.Fatal(err)
 	}

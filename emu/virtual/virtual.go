@@ -36,20 +36,39 @@ func Run(f func(settle func()) error) (err error) {
 	var beats atomic.Uint64
 	stop := Watch(os.Stderr, StallAfter, beats.Load)
 	defer stop()
-	settle := func() {
-		synctest.Wait()
-		beats.Add(1)
-	}
 	synctest.Test(&testing.T{}, func(*testing.T) {
+		start, wait := time.Now(), NewSettle()
+		settle := func() {
+			wait()
+			beats.Store(uint64(time.Since(start)))
+		}
 		defer func() {
 			if p := recover(); p != nil {
 				err = fmt.Errorf("virtual: panic: %v\n%s", p, debug.Stack())
 			}
 		}()
 		err = f(settle)
+		Linger()
 	})
 	return err
 }
+
+// NewSettle returns a function for emu.Config.Settle. It is called inside the
+// bubble; all labs of the bubble share it, because only one goroutine at a time
+// may be in synctest.Wait.
+func NewSettle() func() {
+	turn := make(chan struct{}, 1)
+	return func() {
+		turn <- struct{}{}
+		synctest.Wait()
+		<-turn
+	}
+}
+
+// Linger lets a second of virtual time pass before a bubble ends, so that
+// goroutines that wait for a timer of their own can end too: net/http's server
+// waits half a second after some replies. It costs no real time.
+func Linger() { time.Sleep(time.Second) }
 
 // Watch looks at a counter from outside the bubble and writes a report to w if
 // it has not changed for a while of real time. The caller is outside too, and
@@ -82,7 +101,7 @@ func Watch(w io.Writer, after time.Duration, beats func() uint64) (stop func()) 
 func report(w io.Writer, after time.Duration) {
 	buf := make([]byte, 4<<20)
 	buf = buf[:runtime.Stack(buf, true)]
-	fmt.Fprintf(w, "podwire: virtual time has stood still for %v. Goroutines of the bubble that are not waiting for it:\n", after)
+	fmt.Fprintf(w, "podwire: virtual time has stood still for %v: a goroutine holds it up, or there is endless traffic over cables without latency and rate. Goroutines of the bubble that are not waiting:\n", after)
 	for _, g := range strings.Split(string(buf), "\n\n") {
 		head, _, _ := strings.Cut(g, "\n")
 		if strings.Contains(head, "synctest bubble") && !strings.Contains(head, "(durable)") {
