@@ -21,6 +21,7 @@ const module = "github.com/podwire/podwire/"
 var layers = map[string][]string{
 	"link":            {},
 	"pcap":            {},
+	"pcap/diff":       {"pcap"},
 	"kube":            {},
 	"stack/netfilter": {},
 	"stack/conntrack": {},
@@ -33,7 +34,7 @@ var layers = map[string][]string{
 	"topo":            {"emu", "link", "stack"},
 	"bench":           {"emu", "emu/virtual", "link", "stack"},
 	"bench/ratios":    {"bench"},
-	"cmd/podwire":     {"topo", "emu", "emu/virtual", "overlay", "kube", "pcap"},
+	"cmd/podwire":     {"topo", "emu", "emu/virtual", "overlay", "kube", "pcap", "pcap/diff"},
 }
 
 // rules are prefixes of import paths that only some packages may use, and why.

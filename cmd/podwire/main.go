@@ -2,9 +2,10 @@
 //
 //	podwire run examples/quickstart.yaml --pcap out.pcapng
 //	podwire validate my-service.yaml
+//	podwire diff kernel.pcap out.pcapng#node1/cni0
 //
-// It exits with 0 if all checks hold, 1 if a check failed, 2 if the input or
-// the command line is wrong.
+// It exits with 0 if all checks hold, 1 if a check failed or captures differ,
+// 2 if the input or the command line is wrong.
 package main
 
 import (
@@ -18,7 +19,7 @@ import (
 // Exit codes.
 const (
 	exitOK     = 0
-	exitFailed = 1 // a check of a scenario failed
+	exitFailed = 1 // a check of a scenario failed, or captures differ
 	exitInput  = 2 // the input or the command line is wrong
 
 	exitInterrupted = 130 // by SIGINT or SIGTERM, as shells have it
@@ -57,14 +58,15 @@ kernel modules, no containers. Nodes and pods are real TCP/IP stacks, joined by
 virtual links, bridges and tunnels; Services work by kube-proxy's own rules;
 time is virtual, exact and repeatable; every packet can be captured.
 
-Exit codes: 0 all checks hold, 1 a check failed, 2 the input is wrong.`,
+Exit codes: 0 all checks hold, 1 a check failed or captures differ, 2 the input is
+wrong.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w (see %s --help)", err, c.CommandPath())
 	})
-	root.AddCommand(newRun(), newValidate(), newDesigns(), newVersion())
+	root.AddCommand(newRun(), newValidate(), newDiff(), newDesigns(), newVersion())
 	return root
 }
 
