@@ -43,7 +43,7 @@ func (l *Lab) AddHost(cfg HostConfig) (*Host, error) {
 // freeAddr picks an underlay address that nobody has, from the top down.
 func (l *Lab) freeAddr() netip.Addr {
 	subnet := l.cfg.Underlay.Subnet
-	a := lastAddr(subnet).Prev()
+	a := stack.LastAddr(subnet).Prev()
 	for subnet.Contains(a) && l.addrs[a] != nil {
 		a = a.Prev()
 	}
@@ -61,7 +61,7 @@ func (l *Lab) attach(m *Machine, name string, addr netip.Addr, cable *link.WireC
 		return fmt.Errorf("emu: machine name %q, want one or more characters and no slash", name)
 	case l.machines[name] != nil:
 		return fmt.Errorf("emu: there is already a machine %q", name)
-	case !subnet.Contains(addr) || addr == subnet.Addr() || addr == lastAddr(subnet):
+	case !subnet.Contains(addr) || addr == subnet.Addr() || addr == stack.LastAddr(subnet):
 		return fmt.Errorf("emu: %s: address %v is not a host address of the underlay %v", name, addr, subnet)
 	case l.addrs[addr] != nil:
 		return fmt.Errorf("emu: %s: address %v is already that of %s", name, addr, l.addrs[addr].name)
@@ -116,13 +116,4 @@ func (l *Lab) defaultRoute(m *Machine) error {
 		return nil
 	}
 	return m.stack.AddRoute(stack.Route{Dst: everywhere, Via: l.gateway, Dev: m.stack.Device("eth0")})
-}
-
-// lastAddr returns the highest address of an IPv4 prefix.
-func lastAddr(p netip.Prefix) netip.Addr {
-	b := p.Masked().Addr().As4()
-	for i := p.Bits(); i < 32; i++ {
-		b[i/8] |= 0x80 >> (i % 8)
-	}
-	return netip.AddrFrom4(b)
 }

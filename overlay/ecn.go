@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"github.com/podwire/podwire/link"
+	"github.com/podwire/podwire/stack"
 )
 
 // ECN codepoints (RFC 3168 §5).
@@ -56,9 +57,6 @@ func decapsulateECN(frame []byte, outer byte) bool {
 	}
 	old := binary.BigEndian.Uint16(ip)
 	ip[1] = ip[1]&^ecnMask | outer
-	sum := uint32(^binary.BigEndian.Uint16(ip[10:])) + uint32(^old) + uint32(binary.BigEndian.Uint16(ip))
-	sum = sum&0xffff + sum>>16
-	sum = sum&0xffff + sum>>16
-	binary.BigEndian.PutUint16(ip[10:], ^uint16(sum))
+	stack.MendChecksum(ip[10:12], old, binary.BigEndian.Uint16(ip))
 	return true
 }

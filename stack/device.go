@@ -219,7 +219,7 @@ func (d *Device) AddAddr(p netip.Prefix) error {
 		return nil
 	}
 	if p.Bits() < 31 { // a /31 has no broadcast address (RFC 3021 §2.1)
-		h.broadcast.set(lastAddr(p), d)
+		h.broadcast.set(LastAddr(p), d)
 	}
 	return h.routes.add(Route{Dst: p, Dev: d, Src: p.Addr(), Proto: "kernel"})
 }
@@ -329,7 +329,7 @@ func (h *Host) RemoveDevice(d *Device) error {
 	for _, p := range d.addrs {
 		h.local.remove(p.Addr())
 		if p.Bits() < 31 {
-			h.broadcast.remove(lastAddr(p))
+			h.broadcast.remove(LastAddr(p))
 		}
 	}
 	for _, r := range h.routes.all() {

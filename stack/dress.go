@@ -140,7 +140,7 @@ func (n *netstack) dressSYN(ip ipv4, seg []byte) {
 	}
 	old := binary.BigEndian.Uint16(seg[14:])
 	binary.BigEndian.PutUint16(seg[14:], uint16(window))
-	mend(seg[16:18], old, uint16(window))
+	MendChecksum(seg[16:18], old, uint16(window))
 }
 
 // mssOption returns the MSS that a segment announces, 0 if none (RFC 9293 §3.2).

@@ -93,7 +93,7 @@ func (p ipv4) decrementTTL() {
 func (p ipv4) setTOS(tos byte) {
 	old := binary.BigEndian.Uint16(p[0:])
 	p[1] = tos
-	mend(p[10:12], old, binary.BigEndian.Uint16(p[0:]))
+	MendChecksum(p[10:12], old, binary.BigEndian.Uint16(p[0:]))
 }
 
 // setIDAndFlags writes identification, flags and offset and mends the checksum.
@@ -101,12 +101,12 @@ func (p ipv4) setIDAndFlags(id, flags uint16) {
 	oldID, oldFlags := p.id(), p.flags()
 	binary.BigEndian.PutUint16(p[4:], id)
 	binary.BigEndian.PutUint16(p[6:], flags)
-	mend(p[10:12], oldID, id)
-	mend(p[10:12], oldFlags, flags)
+	MendChecksum(p[10:12], oldID, id)
+	MendChecksum(p[10:12], oldFlags, flags)
 }
 
-// mend updates a checksum after one 16-bit word has changed (RFC 1624 §3, eqn. 3).
-func mend(sum []byte, old, new uint16) {
+// MendChecksum updates an Internet checksum after one 16-bit word has changed (RFC 1624 §3, eqn. 3).
+func MendChecksum(sum []byte, old, new uint16) {
 	s := uint32(^binary.BigEndian.Uint16(sum)) + uint32(^old) + uint32(new)
 	s = s&0xffff + s>>16
 	s = s&0xffff + s>>16
@@ -154,9 +154,9 @@ func isZeroNet(a netip.Addr) bool { return a.Is4() && a.As4()[0] == 0 }
 
 var limitedBroadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
 
-// lastAddr returns the highest address of a prefix: for IPv4 the subnet's
+// LastAddr returns the highest address of a prefix: for IPv4 the subnet's
 // broadcast address.
-func lastAddr(p netip.Prefix) netip.Addr {
+func LastAddr(p netip.Prefix) netip.Addr {
 	b := p.Masked().Addr().AsSlice()
 	for i := p.Bits(); i < len(b)*8; i++ {
 		b[i/8] |= 0x80 >> (i % 8)

@@ -117,6 +117,6 @@ func TestLastAddr(t *testing.T) {
 		"10.0.0.1/24": "10.0.0.255", "10.0.0.1/8": "10.255.255.255", "10.0.0.1/32": "10.0.0.1",
 		"10.0.0.9/29": "10.0.0.15", "0.0.0.0/0": "255.255.255.255", "fd00::1/120": "fd00::ff",
 	} {
-		equal(t, "last address of "+in, lastAddr(netip.MustParsePrefix(in)), addr(want))
+		equal(t, "last address of "+in, LastAddr(netip.MustParsePrefix(in)), addr(want))
 	}
 }

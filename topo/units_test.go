@@ -77,12 +77,4 @@ func TestNearest(t *testing.T) {
 			t.Errorf("nearest(%q): got %q, want %q", c.in, got, c.want)
 		}
 	}
-	for _, c := range []struct {
-		a, b string
-		want int
-	}{{"", "", 0}, {"a", "", 1}, {"ab", "ba", 1}, {"kitten", "sitting", 3}, {"配置", "配", 1}} {
-		if got := editDistance(c.a, c.b); got != c.want {
-			t.Errorf("editDistance(%q, %q): got %d, want %d", c.a, c.b, got, c.want)
-		}
-	}
 }

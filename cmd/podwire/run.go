@@ -275,19 +275,21 @@ func (c *capture) abortOnSignal() (stop func()) {
 	}
 }
 
-// load reads a scenario and explains what is wrong with it.
+// load reads a scenario and says what is wrong with it, a line each; notes are
+// for validate.
 func load(c *cobra.Command, file string) (*topo.Scenario, error) {
 	sc, diags := loader().Load(file)
+	least := topo.Warning
 	if diags.HasErrors() {
-		for _, d := range diags {
-			fmt.Fprintln(c.ErrOrStderr(), d)
-		}
-		return nil, errReported
+		least = topo.Error // what stops the run, and nothing else
 	}
 	for _, d := range diags {
-		if d.Severity == topo.Warning {
+		if d.Severity <= least {
 			fmt.Fprintln(c.ErrOrStderr(), d)
 		}
+	}
+	if diags.HasErrors() {
+		return nil, errReported
 	}
 	if len(sc.Steps) == 0 && len(sc.Pods) == 0 {
 		return nil, fmt.Errorf("%s: found no pods and no steps, want a scenario; hint: podwire validate explains manifests", file)

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/podwire/podwire/internal/typo"
 )
 
 // What an [Error] can wrap, for callers that branch on it.
@@ -87,37 +89,9 @@ func (w word) unknown(what string, known []string) *Error {
 func nearest(w string, known []string) string {
 	best, bestDist := "", len(w)/3+1
 	for _, k := range known {
-		if d := distance(strings.ToLower(w), strings.ToLower(k)); d <= bestDist && (d < bestDist || best == "") {
+		if d := typo.Distance(strings.ToLower(w), strings.ToLower(k)); d <= bestDist && (d < bestDist || best == "") {
 			best, bestDist = k, d
 		}
 	}
 	return best
-}
-
-// distance is the edit distance with transpositions of neighbours counted as one edit. Words beyond any option's
-// length are not worth comparing.
-func distance(a, b string) int {
-	const tooLong = 64
-	if len(a) > tooLong || len(b) > tooLong {
-		return tooLong
-	}
-	var prev2, prev, cur [tooLong + 1]int
-	for j := range len(b) + 1 {
-		prev[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		cur[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			cur[j] = min(prev[j]+1, cur[j-1]+1, prev[j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				cur[j] = min(cur[j], prev2[j-2]+1)
-			}
-		}
-		prev2, prev = prev, cur
-	}
-	return prev[len(b)]
 }
