@@ -26,7 +26,7 @@ var layers = map[string][]string{
 	"internal/typo":   {},
 	"stack/netfilter": {"internal/typo"},
 	"stack/conntrack": {},
-	"stack":           {"link", "stack/netfilter", "stack/conntrack"},
+	"stack":           {"link", "stack/netfilter", "stack/conntrack", "internal/typo"},
 	"overlay":         {"link", "stack", "stack/netfilter"},
 	"emu":             {"link", "stack", "stack/netfilter", "stack/conntrack", "overlay", "kube", "pcap"},
 	"emu/virtual":     {},

@@ -19,6 +19,9 @@ type HostConfig struct {
 	Name  string           // unique in the lab
 	Addr  netip.Addr       // on the underlay; if zero, a free one from the upper end
 	Cable *link.WireConfig // nil for the underlay's own kind
+
+	// Sysctls are kernel parameters of the machine, by name; see stack.Sysctls.
+	Sysctls map[string]string
 }
 
 // AddHost adds a machine outside the cluster.
@@ -29,7 +32,12 @@ func (l *Lab) AddHost(cfg HostConfig) (*Host, error) {
 		if !cfg.Addr.IsValid() {
 			cfg.Addr = l.freeAddr()
 		}
-		if err = l.attach(&h.Machine, cfg.Name, cfg.Addr, cfg.Cable, stack.Config{}); err == nil {
+		var machine stack.Config
+		if machine, err = withSysctls(machine, cfg.Sysctls, nil); err != nil {
+			err = fmt.Errorf("emu: %s: %w", cfg.Name, err)
+			return
+		}
+		if err = l.attach(&h.Machine, cfg.Name, cfg.Addr, cfg.Cable, machine); err == nil {
 			err = l.defaultRoute(&h.Machine)
 			l.hosts = append(l.hosts, h)
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/podwire/podwire/kube"
 	"github.com/podwire/podwire/link"
 	"github.com/podwire/podwire/overlay"
+	"github.com/podwire/podwire/stack"
 )
 
 // Config describes a lab. The zero value is a lab of no nodes, flannel's VXLAN
@@ -39,6 +40,12 @@ type Config struct {
 
 	// Underlay is the network between nodes.
 	Underlay Underlay
+
+	// Sysctls are kernel parameters of the nodes, by name as sysctl(8) has it;
+	// see stack.Sysctls. What they do not name is as on a node of a real cluster:
+	// forwarding and bridge-nf-call-iptables are on. Pods have those that a new
+	// network namespace inherits, and their own spec.securityContext.sysctls.
+	Sysctls map[string]string
 
 	// Settle makes time virtual; see link.DriverConfig. Packages emutest and
 	// virtual set it.
@@ -154,6 +161,9 @@ func (c *Config) check(d overlay.Design) error {
 		return fmt.Errorf("emu: pod CIDR %v overlaps underlay subnet %v", c.PodCIDR, u.Subnet)
 	case c.ServiceCIDR.Overlaps(u.Subnet):
 		return fmt.Errorf("emu: service CIDR %v overlaps underlay subnet %v", c.ServiceCIDR, u.Subnet)
+	}
+	if _, err := withSysctls(stack.Config{}, c.Sysctls, nil); err != nil {
+		return fmt.Errorf("emu: %w", err)
 	}
 	return u.Cable.Validate()
 }

@@ -54,11 +54,14 @@ func (l *Lab) addNode(n *Node, cfg NodeConfig) error {
 		return err
 	}
 	timeouts := conntrack.Timeouts{TCPEstablished: kubeEstablished, TCPCloseWait: kubeCloseWait}
-	err := l.attach(&n.Machine, cfg.Name, cfg.Addr, cfg.Cable, stack.Config{
+	machine, err := withSysctls(stack.Config{
 		Forward: true, BridgeNetfilter: true, RouteLocalnet: true,
 		Conntrack: conntrack.Config{Timeouts: timeouts},
-	})
+	}, l.cfg.Sysctls, nil)
 	if err != nil {
+		return err
+	}
+	if err := l.attach(&n.Machine, cfg.Name, cfg.Addr, cfg.Cable, machine); err != nil {
 		return err
 	}
 	if err := l.defaultRoute(&n.Machine); err != nil {

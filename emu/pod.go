@@ -78,12 +78,16 @@ func (l *Lab) addPod(p *Pod) error {
 		return fmt.Errorf("emu: pod %s: %w", name, err)
 	}
 	s.Spec.NodeName = node.name
+	cfg, err := l.podConfig(name, s)
+	if err != nil {
+		return fmt.Errorf("emu: pod %s: %w", name, err)
+	}
+	cfg.OnEcho = func(from netip.Addr) { p.notePeer("icmp", netip.AddrPortFrom(from, 0)) }
 	if err := l.cluster.AddPod(s); err != nil {
 		return err
 	}
 	p.node = node
-	onEcho := func(from netip.Addr) { p.notePeer("icmp", netip.AddrPortFrom(from, 0)) }
-	p.Machine = Machine{lab: l, name: name, stack: stack.NewHost(l.drv, stack.Config{Name: name, OnEcho: onEcho, OnDevice: l.newDevice})}
+	p.Machine = Machine{lab: l, name: name, stack: stack.NewHost(l.drv, cfg)}
 	if p.net, err = l.cni.AddPod(&node.overlay, p.stack); err != nil {
 		l.cluster.RemovePod(s.Namespace, s.Name)
 		return err

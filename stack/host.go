@@ -29,6 +29,10 @@ type Config struct {
 	// martian. kube-proxy sets it for node ports on the loopback address.
 	RouteLocalnet bool
 
+	// TCPReceive is net.ipv4.tcp_rmem: the receive buffer of a connection, which
+	// bounds the window. If zero, 4096, 131072 and 6291456 bytes, as on Linux.
+	TCPReceive Buffer
+
 	// OnEcho, if set, is told who asked whenever the host answers a ping. It is
 	// called with the driver's lock held.
 	OnEcho func(from netip.Addr)

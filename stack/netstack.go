@@ -53,9 +53,8 @@ type socket interface{ abort() }
 
 // TCP settings. They are Linux' defaults where gVisor has the same knob.
 const (
-	tcpReceiveMin, tcpReceiveDefault, tcpReceiveMax = 4096, 131072, 6291456 // tcp_rmem
-	tcpSendMin, tcpSendDefault, tcpSendMax          = 4096, 1 << 20, 4 << 20
-	firstEphemeral, lastEphemeral                   = 32768, 60999 // ip_local_port_range
+	tcpSendMin, tcpSendDefault, tcpSendMax = 4096, 1 << 20, 4 << 20
+	firstEphemeral, lastEphemeral          = 32768, 60999 // ip_local_port_range
 )
 
 // start makes the stack if there is none.
@@ -81,7 +80,7 @@ func (n *netstack) start() error {
 	if h.drv.Virtual() {
 		s.Pause()
 	}
-	if err := setTCPOptions(s); err != nil {
+	if err := setTCPOptions(s, h.cfg.TCPReceive.withDefaults()); err != nil {
 		return err
 	}
 	n.tcp = s.TransportProtocolInstance(tcp.ProtocolNumber).(tcpQueue)
@@ -97,7 +96,7 @@ func (n *netstack) start() error {
 
 var errHostClosed = errors.New("stack: host is closed")
 
-func setTCPOptions(s *stack.Stack) error {
+func setTCPOptions(s *stack.Stack, receive Buffer) error {
 	if err := s.SetPortRange(firstEphemeral, lastEphemeral); err != nil {
 		return fmt.Errorf("stack: port range: %v", err)
 	}
@@ -107,7 +106,7 @@ func setTCPOptions(s *stack.Stack) error {
 	rack := tcpip.TCPRecovery(0)
 	for _, o := range []tcpip.SettableTransportProtocolOption{
 		&sack, &rack,
-		&tcpip.TCPReceiveBufferSizeRangeOption{Min: tcpReceiveMin, Default: tcpReceiveDefault, Max: tcpReceiveMax},
+		&tcpip.TCPReceiveBufferSizeRangeOption{Min: receive.Min, Default: receive.Default, Max: receive.Max},
 		&tcpip.TCPSendBufferSizeRangeOption{Min: tcpSendMin, Default: tcpSendDefault, Max: tcpSendMax},
 	} {
 		if err := s.SetTransportProtocolOption(tcp.ProtocolNumber, o); err != nil {

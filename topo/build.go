@@ -2,6 +2,8 @@ package topo
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -18,6 +20,7 @@ func (sc *Scenario) build(cfg RunConfig) (*emu.Lab, error) {
 		Seed: sc.seed(cfg), Design: sc.Cluster.Design.Value,
 		PodCIDR: sc.Cluster.PodCIDR.Value, ServiceCIDR: sc.Cluster.ServiceCIDR.Value,
 		Underlay: emu.Underlay{Subnet: u.Subnet.Value, MTU: u.MTU.Value, Cable: u.Link.wire()},
+		Sysctls:  sc.Cluster.Sysctls,
 		Settle:   cfg.Settle,
 	})
 	if err != nil {
@@ -41,7 +44,7 @@ func (sc *Scenario) populate(lab *emu.Lab, cfg RunConfig) error {
 		}
 	}
 	for _, h := range sc.Hosts {
-		if _, err := lab.AddHost(emu.HostConfig{Name: h.Name.Value, Addr: h.Address.Value}); err != nil {
+		if _, err := lab.AddHost(emu.HostConfig{Name: h.Name.Value, Addr: h.Address.Value, Sysctls: h.Sysctls}); err != nil {
 			return at(h.Name.Pos, err)
 		}
 	}
@@ -141,6 +144,12 @@ func (p *Pod) object() *corev1.Pod {
 	}
 	if len(o.Spec.Containers) == 0 {
 		o.Spec.Containers = []corev1.Container{{Name: "main", Image: "podwire"}}
+	}
+	if len(p.Sysctls) > 0 {
+		o.Spec.SecurityContext = &corev1.PodSecurityContext{}
+		for _, name := range slices.Sorted(maps.Keys(p.Sysctls)) {
+			o.Spec.SecurityContext.Sysctls = append(o.Spec.SecurityContext.Sysctls, corev1.Sysctl{Name: name, Value: p.Sysctls[name]})
+		}
 	}
 	return o
 }

@@ -10,7 +10,7 @@ import (
 
 // decodePod reads one pod of the shorthand list.
 func (l *load) decodePod(d *document, path string, n *yaml.Node) {
-	m, ok := l.mapping(d, n, path, "name", "namespace", "node", "labels", "annotations", "ports", "containers")
+	m, ok := l.mapping(d, n, path, "name", "namespace", "node", "labels", "annotations", "ports", "containers", "sysctls")
 	if !ok {
 		return
 	}
@@ -20,6 +20,7 @@ func (l *load) decodePod(d *document, path string, n *yaml.Node) {
 		Node:        m.str("node"),
 		Labels:      l.labels(m, "labels"),
 		Annotations: l.labels(m, "annotations"),
+		Sysctls:     l.sysctls(m),
 	}
 	if ns := decode(m, "namespace", "a namespace", parseName); ns.IsSet() {
 		p.Namespace = ns.Value

@@ -49,7 +49,7 @@ func (l *load) decodeCluster(top mapping) {
 	if n == nil {
 		return
 	}
-	m, ok := l.mapping(top.d, n, "cluster", "design", "nodes", "podCIDR", "serviceCIDR", "proxy")
+	m, ok := l.mapping(top.d, n, "cluster", "design", "nodes", "podCIDR", "serviceCIDR", "proxy", "sysctls")
 	if !ok {
 		return
 	}
@@ -62,6 +62,7 @@ func (l *load) decodeCluster(top mapping) {
 	c.Proxy = m.word("proxy", l.Proxies)
 	c.PodCIDR = m.prefix("podCIDR")
 	c.ServiceCIDR = m.prefix("serviceCIDR")
+	c.Sysctls = l.sysctls(m)
 	l.decodeNodes(m)
 }
 
@@ -124,8 +125,8 @@ func (l *load) decodeUnderlay(top mapping) {
 }
 
 func (l *load) decodeHost(d *document, p string, n *yaml.Node) {
-	if m, ok := l.mapping(d, n, p, "name", "address"); ok {
-		l.sc.Hosts = append(l.sc.Hosts, Host{Name: l.name(m), Address: m.addr("address")})
+	if m, ok := l.mapping(d, n, p, "name", "address", "sysctls"); ok {
+		l.sc.Hosts = append(l.sc.Hosts, Host{Name: l.name(m), Address: m.addr("address"), Sysctls: l.sysctls(m)})
 	}
 }
 

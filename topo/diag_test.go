@@ -19,6 +19,11 @@ var mistakes = []struct {
 		`f.yaml:3:3: error: unknown key "desing" in cluster; hint: did you mean "design"?`},
 	{"unknown key without", "name: a\nunderlay: {zzz: 1}\n",
 		`f.yaml:2:12: error: unknown key "zzz" in underlay; hint: known keys: latency, rate, mtu, queue, loss, subnet`},
+	{"sysctls", "cluster:\n  sysctls:\n    net.ipv4.ip_froward: 1\n    net.bridge.bridge-nf-call-iptables: yes\n    net.ipv4.ip_forward: 1\n", `
+f.yaml:3:5: error: unknown sysctl "net.ipv4.ip_froward"; hint: did you mean "net.ipv4.ip_forward"?
+f.yaml:4:41: error: stack: sysctl net.bridge.bridge-nf-call-iptables: "yes", want 0 or 1`},
+	{"sysctls of a pod", "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec:\n  securityContext:\n    sysctls:\n    - {name: net.ipv4.tcp_rmem, value: 1 2}\n  containers: [{name: c, image: x}]\n",
+		`f.yaml:7:40: error: stack: sysctl net.ipv4.tcp_rmem: "1 2", want three sizes in bytes that do not fall: minimum, default, maximum`},
 	{"several mistakes", "nmae: a\nseed: x\nhosts: 3\ncapture: ['[']\n", `
 f.yaml:1:1: error: unknown key "nmae" in the scenario; hint: did you mean "name"?
 f.yaml:2:7: error: seed: found "x", want a whole number, not negative

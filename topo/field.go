@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/podwire/podwire/internal/typo"
 	yaml "go.yaml.in/yaml/v3"
 )
 
@@ -185,7 +186,7 @@ func (m mapping) word(key string, known []string) Field[string] {
 		if slices.Contains(known, s) {
 			return s, nil
 		}
-		if near := nearest(s, known); near != "" {
+		if near := typo.Nearest(s, known); near != "" {
 			return "", hint(fmt.Sprintf("did you mean %q?", near))
 		}
 		return "", strconv.ErrSyntax

@@ -34,6 +34,7 @@ type Cluster struct {
 	PodCIDR     Field[netip.Prefix] // default 10.244.0.0/16
 	ServiceCIDR Field[netip.Prefix] // default 10.96.0.0/12
 	Nodes       []Node              // default two, node1 and node2
+	Sysctls     map[string]string   // kernel parameters of every node, by name
 }
 
 // Node is one machine of the cluster.
@@ -66,6 +67,7 @@ type Underlay struct {
 type Host struct {
 	Name    Field[string]
 	Address Field[netip.Addr] // default the next free after the nodes
+	Sysctls map[string]string // kernel parameters, by name
 }
 
 // Pod is one pod to run, whichever way it was declared.
@@ -76,6 +78,7 @@ type Pod struct {
 	Labels      map[string]string
 	Annotations map[string]string
 	HostNetwork bool
+	Sysctls     map[string]string // of the security context, by name
 	Containers  []Container
 	// Owner names the workload that made the pod, e.g. "Deployment/web". It is
 	// empty for a pod declared as such.

@@ -67,14 +67,3 @@ func TestScalarsBecomeTheJSONThatKubectlSends(t *testing.T) {
 		}
 	}
 }
-
-func TestNearest(t *testing.T) {
-	known := []string{"design", "nodes", "podCIDR"}
-	for _, c := range []struct{ in, want string }{
-		{"desing", "design"}, {"DESIGN", "design"}, {"node", "nodes"}, {"podcidr", "podCIDR"}, {"x", ""}, {"", ""}, {"completely", ""},
-	} {
-		if got := nearest(c.in, known); got != c.want {
-			t.Errorf("nearest(%q): got %q, want %q", c.in, got, c.want)
-		}
-	}
-}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/podwire/podwire/internal/typo"
 	yaml "go.yaml.in/yaml/v3"
 )
 
@@ -49,7 +50,7 @@ func (dc *strictDecoder) explain(u unknownField, diag *Diagnostic) {
 		}
 	}
 	fields := jsonFields(u.in)
-	if near := nearest(u.key.Value, fields.names); near != "" {
+	if near := typo.Nearest(u.key.Value, fields.names); near != "" {
 		diag.Hint = fmt.Sprintf("did you mean %q?", near)
 		diag.Fix = dc.replaceKey(u.key, near)
 		return

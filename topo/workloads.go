@@ -63,6 +63,7 @@ func (l *load) podFrom(o *Object, meta metav1.ObjectMeta, spec corev1.PodSpec, p
 	} else if len(spec.NodeSelector) > 0 {
 		l.selectNode(o, p, spec.NodeSelector, path)
 	}
+	p.Sysctls = l.podSysctls(o, spec.SecurityContext, path)
 	for i, c := range spec.Containers {
 		at := fmt.Sprintf("%s.containers[%d]", path, i)
 		pos, _ := o.Position(at + ".name")

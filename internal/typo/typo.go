@@ -3,6 +3,8 @@
 //	typo.Distance("desing", "design") // 1: two neighbours are swapped
 package typo
 
+import "strings"
+
 // Longest is the length in bytes beyond which words are not compared: no known
 // word is as long, and the cost grows with the product of the lengths.
 const Longest = 64
@@ -34,4 +36,21 @@ func Distance(a, b string) int {
 		prev2, prev = prev, cur
 	}
 	return prev[len(rb)]
+}
+
+// Nearest returns the word of known that is closest to word, or "" when none is
+// close enough to be a likely typing mistake. Case does not count, and of equals
+// the first wins.
+func Nearest(word string, known []string) string {
+	if word == "" || len(word) > Longest {
+		return ""
+	}
+	best, distance := "", 1+max(1, len(word)/3)
+	lower := strings.ToLower(word)
+	for _, k := range known {
+		if d := Distance(lower, strings.ToLower(k)); d < distance {
+			best, distance = k, d
+		}
+	}
+	return best
 }

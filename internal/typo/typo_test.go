@@ -31,3 +31,14 @@ func TestDistance(t *testing.T) {
 		}
 	}
 }
+
+func TestNearest(t *testing.T) {
+	known := []string{"design", "nodes", "podCIDR"}
+	for _, c := range []struct{ in, want string }{
+		{"desing", "design"}, {"DESIGN", "design"}, {"node", "nodes"}, {"podcidr", "podCIDR"}, {"x", ""}, {"", ""}, {"completely", ""},
+	} {
+		if got := Nearest(c.in, known); got != c.want {
+			t.Errorf("Nearest(%q): got %q, want %q", c.in, got, c.want)
+		}
+	}
+}

@@ -1,6 +1,10 @@
 package netfilter
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/podwire/podwire/internal/typo"
+)
 
 // check makes sure that the staged tables are sound: every jump has a chain, chains do not nest too deep or jump in
 // circles, and no rule can be reached from a hook where it has no place. The script is searched for the line to blame.
@@ -59,7 +63,7 @@ func (s *stage) checkJumps(t Table, script *Script) error {
 	} else if script.deletes(t, to) {
 		e.Msg, e.Err = fmt.Sprintf("the chain cannot be deleted, chain %s jumps to it", bad[to]), ErrChainInUse
 	} else {
-		e.Near = nearest(to, append(append(sortedKeys(targetKinds), standardTargets...), c.names()...))
+		e.Near = typo.Nearest(to, append(append(sortedKeys(targetKinds), standardTargets...), c.names()...))
 	}
 	script.blame(e, func(cmd *command) bool { return cmd.table == t && cmd.jump.text == to })
 	return e

@@ -80,18 +80,6 @@ func (w word) errorf(format string, args ...any) *Error {
 // unknown is errorf with the nearest of the known words.
 func (w word) unknown(what string, known []string) *Error {
 	e := w.errorf("unknown %s", what)
-	e.Near = nearest(w.text, known)
+	e.Near = typo.Nearest(w.text, known)
 	return e
-}
-
-// nearest is the known word with the smallest edit distance to w, or "" when none is close enough to be what was
-// meant. Case does not count. The first of equals wins, so the order of known decides.
-func nearest(w string, known []string) string {
-	best, bestDist := "", len(w)/3+1
-	for _, k := range known {
-		if d := typo.Distance(strings.ToLower(w), strings.ToLower(k)); d <= bestDist && (d < bestDist || best == "") {
-			best, bestDist = k, d
-		}
-	}
-	return best
 }

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/podwire/podwire/internal/typo"
 )
 
 // IP protocol numbers that matches and targets care about.
@@ -92,7 +94,7 @@ func parsePort(w word) (uint16, error) {
 		return n, nil
 	}
 	e := w.errorf("not a port number or known service")
-	e.Near = nearest(w.text, sortedKeys(services))
+	e.Near = typo.Nearest(w.text, sortedKeys(services))
 	return 0, e
 }
 

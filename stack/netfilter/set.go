@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/podwire/podwire/internal/typo"
 )
 
 // set is an ipset of type hash:ip, hash:net, hash:ip,port or hash:net,port.
@@ -167,7 +169,7 @@ func (r *Ruleset) createSet(words []word, exist bool) error {
 
 func (r *Ruleset) noSet(w word) error {
 	e := w.errorf("no such set")
-	e.Near, e.Err = nearest(w.text, sortedKeys(r.sets)), ErrNoSet
+	e.Near, e.Err = typo.Nearest(w.text, sortedKeys(r.sets)), ErrNoSet
 	return e
 }
 

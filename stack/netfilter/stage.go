@@ -1,6 +1,10 @@
 package netfilter
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/podwire/podwire/internal/typo"
+)
 
 // stage is a change to a Ruleset that has not happened yet. Commands work on copies; commit puts them in place.
 type stage struct {
@@ -308,6 +312,6 @@ func (s *stage) noRule(cmd *command, have int) *Error {
 
 func (s *stage) noChain(cmd *command) *Error {
 	e := cmd.chain.errorf("no such chain in table %s", cmd.table)
-	e.Near, e.Err = nearest(cmd.chain.text, s.names(cmd.table)), ErrNoChain
+	e.Near, e.Err = typo.Nearest(cmd.chain.text, s.names(cmd.table)), ErrNoChain
 	return e
 }

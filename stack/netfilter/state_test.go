@@ -242,7 +242,7 @@ add ports 10.96.0.10,udp:53
 		{"\nadd host 1.1.1.1", `netfilter: line 2, column 5: "host": no such set, nearest is "hosts"`},
 		{"add hosts 192.168.56.11", `netfilter: line 1, column 11: "192.168.56.11": the entry is in the set already`},
 		{"add hosts 10.0.0.0/8", `netfilter: line 1, column 11: "10.0.0.0/8": not an entry for a set of type hash:ip`},
-		{"create x hash:mac", `netfilter: line 1, column 10: "hash:mac": unknown set type, nearest is "hash:ip"`},
+		{"create x hash:mac", `netfilter: line 1, column 10: "hash:mac": unknown set type`},
 		{"add hosts -exist 192.168.56.11\ndel hosts 192.168.56.11\n-exist del hosts 192.168.56.11\nflush pods", ""},
 	} {
 		err := r.RestoreSets(tt.text)
