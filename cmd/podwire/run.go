@@ -73,12 +73,14 @@ func (f *runFlags) run(c *cobra.Command, file string) error {
 	if err := f.keepInputs(file, sc); err != nil {
 		return err
 	}
+	interrupt := notifyInterrupt() // before there is a file to remove
+	defer interrupt.stop()
 	capture, err := f.capture(c.OutOrStdout(), sc)
 	if err != nil {
 		return err
 	}
 	defer capture.abort()
-	defer capture.abortOnSignal()()
+	interrupt.then(capture.abort)
 	cfg.OnBuild = capture.start
 	onStep, done := progress(c.ErrOrStderr())
 	cfg.OnStep = onStep
@@ -258,21 +260,31 @@ func (c *capture) abort() {
 	}
 }
 
-// abortOnSignal makes an interrupted run leave nothing behind, until stop is
-// called.
-func (c *capture) abortOnSignal() (stop func()) {
-	ch := make(chan os.Signal, 1)
+// interrupt is a request to end, SIGINT or SIGTERM. It is noted from
+// notifyInterrupt on, and obeyed once then has said how.
+type interrupt chan os.Signal
+
+func notifyInterrupt() interrupt {
+	ch := make(interrupt, 1) // keeps a signal that comes before then
 	signal.Notify(ch, os.Interrupt, syscall.SIGTERM)
+	return ch
+}
+
+// then ends the process when the signal comes, or at once if it has come, after
+// clean has removed what must not stay.
+func (ch interrupt) then(clean func()) {
 	go func() {
 		if _, ok := <-ch; ok {
-			c.abort()
+			clean()
 			os.Exit(exitInterrupted)
 		}
 	}()
-	return func() {
-		signal.Stop(ch)
-		close(ch)
-	}
+}
+
+// stop gives the signals their usual effect again.
+func (ch interrupt) stop() {
+	signal.Stop(ch)
+	close(ch)
 }
 
 // load reads a scenario and says what is wrong with it, a line each; notes are
