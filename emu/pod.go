@@ -19,6 +19,7 @@ import (
 type Pod struct {
 	Machine
 	node *Node
+	plug *overlay.Pod // what the design was told
 	net  overlay.PodNet
 	spec *corev1.Pod
 }
@@ -88,7 +89,8 @@ func (l *Lab) addPod(p *Pod) error {
 	}
 	p.node = node
 	p.Machine = Machine{lab: l, name: name, stack: stack.NewHost(l.drv, cfg)}
-	if p.net, err = l.cni.AddPod(&node.overlay, p.stack); err != nil {
+	p.plug = &overlay.Pod{Namespace: s.Namespace, Name: s.Name, Host: p.stack, Annotations: s.Annotations}
+	if p.net, err = l.cni.AddPod(&node.overlay, p.plug); err != nil {
 		l.cluster.RemovePod(s.Namespace, s.Name)
 		return err
 	}
@@ -146,7 +148,7 @@ func (l *Lab) RemovePod(p *Pod) error {
 		l.pods = slices.Delete(l.pods, i, i+1)
 		delete(l.machines, p.name)
 		delete(l.addrs, p.addr)
-		if err := l.cni.RemovePod(&p.node.overlay, p.stack); err != nil {
+		if err := l.cni.RemovePod(&p.node.overlay, p.plug); err != nil {
 			return err
 		}
 		return l.cluster.RemovePod(p.spec.Namespace, p.spec.Name)

@@ -12,6 +12,10 @@ type Design struct {
 	Summary  string // one line
 	Overhead int    // bytes between the underlay's MTU and the pod's
 
+	// Standalone says that the nodes are hosts of their own, without Kubernetes:
+	// no kube-proxy, hence no Services, and no part of a cluster CIDR.
+	Standalone bool
+
 	// New starts the design on a network without nodes.
 	New func(Network) CNI
 }
@@ -27,10 +31,10 @@ type CNI interface {
 	AddNode(*Node) error
 
 	// AddPod plugs a pod's namespace into its node and gives it an address.
-	AddPod(*Node, *stack.Host) (PodNet, error)
+	AddPod(*Node, *Pod) (PodNet, error)
 
 	// RemovePod unplugs it again and frees the address.
-	RemovePod(*Node, *stack.Host) error
+	RemovePod(*Node, *Pod) error
 }
 
 // A Node is a machine of the cluster, as a design sees it.
@@ -42,11 +46,40 @@ type Node struct {
 	PodCIDR netip.Prefix  // the node's part of the cluster CIDR
 }
 
+// A Pod is a pod as a design sees it: a network namespace, and what the pod's
+// object asks of the network.
+type Pod struct {
+	Namespace, Name string
+	Host            *stack.Host
+	Annotations     map[string]string // of the object; a design reads those that it knows
+	HostPorts       []HostPort        // ports of the node that lead to the pod
+}
+
+// A HostPort is a port of a node that leads to a port of one of its pods:
+// hostPort of a container in Kubernetes, `docker run -p`.
+type HostPort struct {
+	Proto    string     // "tcp" or "udp"
+	HostIP   netip.Addr // address of the node; the zero value means all
+	HostPort uint16
+	PodPort  uint16
+}
+
 // PodNet is what a pod got.
 type PodNet struct {
 	Addr   netip.Addr
 	Device *stack.Device // eth0 in the pod
 	Peer   *stack.Device // its other end on the node
+
+	// Proxies are the userland proxies that the node should run for the pod.
+	Proxies []Proxy
+}
+
+// A Proxy is a process on a node that listens on one address and passes what
+// comes on to another, as docker-proxy does. Sockets are the lab's business.
+type Proxy struct {
+	Proto  string // "tcp" or "udp"
+	Listen netip.AddrPort
+	Dial   netip.AddrPort
 }
 
 // designs is the list of all designs. A new one is one more line.

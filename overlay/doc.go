@@ -5,7 +5,7 @@
 //	cni := d.New(overlay.Network{PodCIDR: netip.MustParsePrefix("10.244.0.0/16")})
 //	err := cni.AddNode(node1)
 //	err = cni.AddNode(node2)
-//	addr, err := cni.AddPod(node1, podHost)
+//	addr, err := cni.AddPod(node1, &overlay.Pod{Name: "web", Host: podHost})
 //
 // A design is one file: what it puts on a node and into a pod, the tables it
 // fills, its MTU and its netfilter rules. Everything here runs with the

@@ -54,7 +54,7 @@ func (c *cluster) pod(name string, node int) (*stack.Host, PodNet) {
 	c.drv.Do(func() {
 		h = stack.NewHost(c.drv, stack.Config{Name: name})
 		var err error
-		p, err = c.cni.AddPod(c.nodes[node], h)
+		p, err = c.cni.AddPod(c.nodes[node], &Pod{Name: name, Host: h})
 		must(c.t, err)
 	})
 	return h, p
@@ -134,11 +134,11 @@ func TestRemovePod(t *testing.T) {
 		p2, n2 := c.pod("p2", 0)
 		must(t, ping(t, p1, n2.Addr).Err())
 		drv.Do(func() {
-			must(t, c.cni.RemovePod(c.nodes[0], p2))
-			if c.cni.RemovePod(c.nodes[0], p2) == nil {
+			must(t, c.cni.RemovePod(c.nodes[0], &Pod{Name: "p2", Host: p2}))
+			if c.cni.RemovePod(c.nodes[0], &Pod{Name: "p2", Host: p2}) == nil {
 				t.Error("removed twice without an error")
 			}
-			if _, err := c.cni.AddPod(&Node{Name: "stranger"}, p2); err == nil {
+			if _, err := c.cni.AddPod(&Node{Name: "stranger"}, &Pod{Name: "p2", Host: p2}); err == nil {
 				t.Error("pod on a node that was not added: no error")
 			}
 			equal(t, "veth on the node", c.nodes[0].Host.Device(n2.Peer.Name), nil)

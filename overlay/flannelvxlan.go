@@ -85,21 +85,21 @@ func (n *flannelNode) addLease(o *flannelNode) error {
 }
 
 // AddPod implements CNI.
-func (c *flannelVXLAN) AddPod(n *Node, pod *stack.Host) (PodNet, error) {
+func (c *flannelVXLAN) AddPod(n *Node, pod *Pod) (PodNet, error) {
 	f := c.nodes[n]
 	if f == nil {
 		return PodNet{}, fmt.Errorf("overlay: flannel: node %s was not added", n.Name)
 	}
-	return f.pods.add(pod)
+	return f.pods.add(pod.Host)
 }
 
 // RemovePod implements CNI.
-func (c *flannelVXLAN) RemovePod(n *Node, pod *stack.Host) error {
+func (c *flannelVXLAN) RemovePod(n *Node, pod *Pod) error {
 	f := c.nodes[n]
 	if f == nil {
 		return fmt.Errorf("overlay: flannel: node %s was not added", n.Name)
 	}
-	return f.pods.remove(pod)
+	return f.pods.remove(pod.Host)
 }
 
 // rules are the masquerade and forward chains that flanneld keeps, in its
