@@ -47,6 +47,13 @@ type Config struct {
 	// network namespace inherits, and their own spec.securityContext.sysctls.
 	Sysctls map[string]string
 
+	// ProxySyncDelay is how long after a change of Services or endpoints the
+	// proxies of all nodes act on it, for all changes in that time together. On a
+	// real cluster this is the way through endpoint slices and API server, and
+	// kube-proxy's --iptables-min-sync-period of 1 s. If zero, rules are in place
+	// before the next packet.
+	ProxySyncDelay time.Duration
+
 	// Settle makes time virtual; see link.DriverConfig. Packages emutest and
 	// virtual set it.
 	Settle func()
@@ -106,6 +113,7 @@ type Lab struct {
 	captures []*Capture
 	peers    map[string]Peer // by network, what was seen last
 	stale    bool            // kube-proxy has not seen the latest change
+	source   uint32          // of the lab's own timers
 	closed   bool
 
 	serving errgroup.Group // goroutines of built-in workloads
@@ -135,6 +143,7 @@ func New(cfg Config) (*Lab, error) {
 		addrs:    make(map[netip.Addr]*Machine),
 		peers:    make(map[string]Peer),
 	}
+	l.drv.Do(func() { l.source = l.drv.NewSource() })
 	if err := l.build(); err != nil {
 		l.Close()
 		return nil, err
@@ -153,6 +162,8 @@ func (c *Config) check(d overlay.Design) error {
 	switch {
 	case c.Nodes < 0:
 		return fmt.Errorf("emu: %d nodes, want 0 or more", c.Nodes)
+	case c.ProxySyncDelay < 0:
+		return fmt.Errorf("emu: proxy sync delay %v, want 0 or more", c.ProxySyncDelay)
 	case u.MTU < 576+d.Overhead || u.MTU > 65535:
 		return fmt.Errorf("emu: underlay MTU %d, want %d to 65535 (%s takes %d bytes of it)", u.MTU, 576+d.Overhead, d.Name, d.Overhead)
 	case c.PodCIDR.Overlaps(c.ServiceCIDR):
@@ -207,6 +218,17 @@ func (l *Lab) Sleep(d time.Duration) { l.drv.Sleep(d) }
 // Go runs f in a goroutine of its own, in a repeatable order with everything
 // else that happens at this instant.
 func (l *Lab) Go(f func()) { l.drv.Go(f) }
+
+// work runs f in a goroutine of its own, as [Lab.Go] does, for a caller that
+// holds the lock. Close waits for it, and returns its error.
+func (l *Lab) work(f func() error) {
+	w := l.drv.NewWaiter()
+	l.serving.Go(func() error {
+		w.Wait()
+		return f()
+	})
+	w.Wake()
+}
 
 // Close ends every socket, workload and goroutine of the lab. Captures that
 // are still open are closed first. It is safe to call twice.

@@ -2,7 +2,6 @@ package emu
 
 import (
 	"fmt"
-	"hash/maphash"
 	"net/netip"
 
 	corev1 "k8s.io/api/core/v1"
@@ -13,7 +12,6 @@ import (
 	"github.com/podwire/podwire/overlay"
 	"github.com/podwire/podwire/stack"
 	"github.com/podwire/podwire/stack/conntrack"
-	"github.com/podwire/podwire/stack/netfilter"
 )
 
 // A Node is a machine of the cluster: it forwards, runs kube-proxy, and holds
@@ -24,6 +22,7 @@ type Node struct {
 	proxy   *kube.Proxy
 	index   int
 	rules   uint64 // hash of what kube-proxy loaded last
+	health  healthServer
 }
 
 // NodeConfig describes a node. The zero value is the next node of the lab.
@@ -32,6 +31,10 @@ type NodeConfig struct {
 	Addr    netip.Addr       // on the underlay; if zero, .10 plus its number
 	PodCIDR netip.Prefix     // if zero, the /24 of its number in the cluster CIDR
 	Cable   *link.WireConfig // nil for the underlay's own kind
+
+	// Labels of the Node object. topology.kubernetes.io/zone is the zone that
+	// spec.trafficDistribution of Services prefers.
+	Labels map[string]string
 }
 
 // PodCIDR returns the node's part of the cluster CIDR.
@@ -76,7 +79,10 @@ func (l *Lab) addNode(n *Node, cfg NodeConfig) error {
 	}
 	l.nodes = append(l.nodes, n)
 	l.setUp(n.stack)
-	return l.cluster.AddNode(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: cfg.Name}})
+	if len(l.cluster.Services()) > 0 {
+		l.objectsChanged() // its zone is news to all, and it may have ports to open
+	}
+	return l.cluster.AddNode(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: cfg.Name, Labels: cfg.Labels}})
 }
 
 // nodeDefaults fills in what cfg leaves open and refuses what clashes.
@@ -111,102 +117,4 @@ func addTo(a netip.Addr, n uint32) netip.Addr {
 	v := uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
 	v += n
 	return netip.AddrFrom4([4]byte{byte(v >> 24), byte(v >> 16), byte(v >> 8), byte(v)})
-}
-
-// Timeouts that kube-proxy sets on its node (--conntrack-tcp-timeout-established,
-// --conntrack-tcp-timeout-close-wait).
-const (
-	kubeEstablished = 24 * 60 * 60 * 1e9
-	kubeCloseWait   = 60 * 60 * 1e9
-)
-
-// startProxy starts kube-proxy on a node.
-func (l *Lab) startProxy(n *Node) error {
-	proxy, err := kube.NewProxy(kube.ProxyConfig{NodeName: n.name, NodeIP: n.addr, ClusterCIDR: l.cfg.PodCIDR})
-	if err != nil {
-		return err
-	}
-	n.proxy = proxy
-	if err := n.load(proxy.Sync(l.cluster)); err != nil {
-		return err
-	}
-	return n.load(kube.Jumps())
-}
-
-// load is iptables-restore --noflush.
-func (n *Node) load(text string) error {
-	script, err := netfilter.Parse(text)
-	if err != nil {
-		return fmt.Errorf("emu: %s: %w", n.name, err)
-	}
-	return n.apply(script)
-}
-
-func (n *Node) apply(script *netfilter.Script) error {
-	if err := n.stack.Netfilter().Apply(script, netfilter.RestoreOptions{NoFlush: true}); err != nil {
-		return fmt.Errorf("emu: %s: %w", n.name, err)
-	}
-	n.stack.RulesChanged()
-	return nil
-}
-
-// hashSeed is for comparing texts within this process only.
-var hashSeed = maphash.MakeSeed()
-
-// mustParse parses rules that podwire wrote itself.
-func mustParse(text string) *netfilter.Script {
-	script, err := netfilter.Parse(text)
-	if err != nil {
-		panic(err)
-	}
-	return script
-}
-
-// objectsChanged notes that Services or endpoints have changed. Rules follow
-// before the next packet: a burst of changes costs one sync. The caller holds
-// the lock.
-func (l *Lab) objectsChanged() {
-	if !l.stale {
-		l.stale = true
-		l.drv.Soon(l.syncLocked)
-	}
-}
-
-// syncRules brings the rules up to date before a machine acts.
-func (l *Lab) syncRules() { l.drv.Do(l.syncLocked) }
-
-func (l *Lab) syncLocked() {
-	if !l.stale || l.closed {
-		return
-	}
-	l.stale = false
-	var text string
-	var script *netfilter.Script
-	for _, n := range l.nodes {
-		next := n.proxy.Sync(l.cluster)
-		sum := maphash.String(hashSeed, next)
-		if sum == n.rules {
-			continue // nothing has changed for this node
-		}
-		n.rules = sum
-		if next != text { // most nodes have the same rules: parse them once
-			text, script = next, mustParse(next)
-		}
-		if err := n.apply(script); err != nil {
-			panic(err) // podwire wrote these rules
-		}
-	}
-	l.dropStaleUDP()
-}
-
-// dropStaleUDP is kube-proxy's clean-up after endpoints have changed: UDP
-// flows to a backend that is gone would otherwise stick to it.
-func (l *Lab) dropStaleUDP() {
-	fronts := l.cluster.UDPFrontends()
-	for _, n := range l.nodes {
-		n.stack.Conntrack().Delete(l.drv.Now(), func(e *conntrack.Entry) bool {
-			o, r := e.Tuple(conntrack.Original), e.Tuple(conntrack.Reply)
-			return o.Proto == 17 && kube.StaleUDP(fronts, netip.AddrPortFrom(o.Dst, o.DstPort), r.Src)
-		})
-	}
 }

@@ -17,6 +17,7 @@ import (
 const (
 	syn    = "0x0002"
 	synAck = "0x0012"
+	rst    = "0x0004"
 	rstAck = "0x0014"
 )
 

@@ -1,0 +1,128 @@
+package emu
+
+import (
+	"fmt"
+	"hash/maphash"
+	"net/netip"
+	"slices"
+
+	"github.com/podwire/podwire/kube"
+	"github.com/podwire/podwire/stack/conntrack"
+	"github.com/podwire/podwire/stack/netfilter"
+)
+
+// Timeouts that kube-proxy sets on its node (--conntrack-tcp-timeout-established,
+// --conntrack-tcp-timeout-close-wait).
+const (
+	kubeEstablished = 24 * 60 * 60 * 1e9
+	kubeCloseWait   = 60 * 60 * 1e9
+)
+
+// startProxy starts kube-proxy on a node.
+func (l *Lab) startProxy(n *Node) error {
+	proxy, err := kube.NewProxy(kube.ProxyConfig{NodeName: n.name, NodeIP: n.addr, ClusterCIDR: l.cfg.PodCIDR})
+	if err != nil {
+		return err
+	}
+	n.proxy = proxy
+	if err := n.load(proxy.Sync(l.cluster)); err != nil {
+		return err
+	}
+	return n.load(kube.Jumps())
+}
+
+// load is iptables-restore --noflush.
+func (n *Node) load(text string) error {
+	script, err := netfilter.Parse(text)
+	if err != nil {
+		return fmt.Errorf("emu: %s: %w", n.name, err)
+	}
+	return n.apply(script)
+}
+
+func (n *Node) apply(script *netfilter.Script) error {
+	if err := n.stack.Netfilter().Apply(script, netfilter.RestoreOptions{NoFlush: true}); err != nil {
+		return fmt.Errorf("emu: %s: %w", n.name, err)
+	}
+	n.stack.RulesChanged()
+	return nil
+}
+
+// hashSeed is for comparing texts within this process only.
+var hashSeed = maphash.MakeSeed()
+
+// mustParse parses rules that podwire wrote itself.
+func mustParse(text string) *netfilter.Script {
+	script, err := netfilter.Parse(text)
+	if err != nil {
+		panic(err)
+	}
+	return script
+}
+
+// objectsChanged notes that Services or endpoints have changed. Rules follow
+// before the next packet, or when the proxies' delay has passed: a burst of
+// changes costs one sync. The caller holds the lock.
+func (l *Lab) objectsChanged() {
+	switch {
+	case l.stale:
+	case l.cfg.ProxySyncDelay > 0:
+		l.drv.AfterFunc(l.source, l.cfg.ProxySyncDelay, l.syncLocked)
+	default:
+		l.drv.Soon(l.syncLocked)
+	}
+	l.stale = true
+}
+
+// syncRules brings the rules up to date before a machine acts, unless it is to
+// see them late.
+func (l *Lab) syncRules() {
+	if l.cfg.ProxySyncDelay > 0 {
+		return
+	}
+	opening := false
+	l.drv.Do(func() {
+		l.syncLocked()
+		opening = slices.ContainsFunc(l.nodes, func(n *Node) bool { return n.health.busy })
+	})
+	if opening {
+		l.drv.Sleep(0)
+	}
+}
+
+func (l *Lab) syncLocked() {
+	if !l.stale || l.closed {
+		return
+	}
+	l.stale = false
+	var text string
+	var script *netfilter.Script
+	for _, n := range l.nodes {
+		n.syncHealth()
+		next := n.proxy.Sync(l.cluster)
+		sum := maphash.String(hashSeed, next)
+		if sum == n.rules {
+			continue // nothing has changed for this node
+		}
+		n.rules = sum
+		if next != text { // most nodes have the same rules: parse them once
+			text, script = next, mustParse(next)
+		}
+		if err := n.apply(script); err != nil {
+			panic(err) // podwire wrote these rules
+		}
+	}
+	l.dropStaleUDP()
+}
+
+// dropStaleUDP is kube-proxy's clean-up after endpoints have changed: UDP
+// flows to a backend that is gone would otherwise stick to it.
+func (l *Lab) dropStaleUDP() {
+	fronts := l.cluster.UDPFrontends()
+	for _, n := range l.nodes {
+		n.stack.Conntrack().Delete(l.drv.Now(), func(e *conntrack.Entry) bool {
+			o, r := e.Tuple(conntrack.Original), e.Tuple(conntrack.Reply)
+			return o.Proto == 17 && kube.StaleUDP(fronts, netip.AddrPortFrom(o.Dst, o.DstPort), r.Src)
+		})
+	}
+}
