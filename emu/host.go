@@ -86,7 +86,7 @@ func (l *Lab) attach(m *Machine, name string, addr netip.Addr, cable *link.WireC
 	cfg.OnDevice = l.newDevice
 	s := stack.NewHost(l.drv, cfg)
 	w := l.drv.NewWire(name, wire)
-	l.underlay.AddPort(name, w.B)
+	plug := l.underlay.AddPort(name, w.B)
 	eth0, err := s.AddEthernet("eth0", link.LocalMAC(s.Rand("eth0").Uint64()), l.cfg.Underlay.MTU, w.A)
 	if err != nil {
 		return err
@@ -94,7 +94,7 @@ func (l *Lab) attach(m *Machine, name string, addr netip.Addr, cable *link.WireC
 	if err := eth0.AddAddr(netip.PrefixFrom(addr, subnet.Bits())); err != nil {
 		return err
 	}
-	*m = Machine{lab: l, name: name, stack: s, addr: addr, cable: w}
+	*m = Machine{lab: l, name: name, stack: s, addr: addr, cable: w, plug: plug}
 	l.machines[name], l.addrs[addr] = m, m
 	l.setUp(s)
 	return nil

@@ -106,6 +106,7 @@ type Lab struct {
 	underlay *link.Bridge
 	gateway  netip.Addr
 	nodes    []*Node
+	numbered int // of nodes, given so far: a number is not used again
 	pods     []*Pod
 	hosts    []*Host
 	machines map[string]*Machine // by name: "node1", "default/web"

@@ -24,9 +24,10 @@ type Machine struct {
 	name      string
 	stack     *stack.Host
 	addr      netip.Addr
-	cable     *link.Wire // to the underlay; nil for a pod
-	off       bool       // a node that is switched off
-	unplugged bool       // the cable was pulled
+	cable     *link.Wire       // to the underlay; nil for a pod
+	plug      *link.BridgePort // where the cable ends
+	off       bool             // a node that is switched off
+	unplugged bool             // the cable was pulled
 	client    sync.Once
 	http      *http.Client
 }

@@ -52,7 +52,7 @@ func (l *Lab) AddNode(cfg NodeConfig) (*Node, error) {
 }
 
 func (l *Lab) addNode(n *Node, cfg NodeConfig) error {
-	n.index = len(l.nodes) + 1
+	n.index = l.numbered + 1
 	if err := l.nodeDefaults(n, &cfg); err != nil {
 		return err
 	}
@@ -77,6 +77,7 @@ func (l *Lab) addNode(n *Node, cfg NodeConfig) error {
 	if err := l.cni.AddNode(&n.overlay); err != nil {
 		return err
 	}
+	l.numbered++
 	l.nodes = append(l.nodes, n)
 	l.setUp(n.stack)
 	if len(l.cluster.Services()) > 0 {

@@ -23,12 +23,35 @@ type Design struct {
 // Network is what all nodes of a cluster share.
 type Network struct {
 	PodCIDR netip.Prefix // the cluster CIDR, of which each node has a part
+
+	// Warn is told what a daemon on a node could not do and would write to its
+	// log before it goes on, such as a route to a node that is out of reach. If
+	// nil, it is an error of the call that led to it.
+	Warn func(*Node, error)
+}
+
+// failed passes what a node could not do to Warn, or returns it.
+func (n Network) failed(node *Node, err error) error {
+	if err == nil || n.Warn == nil {
+		return err
+	}
+	n.Warn(node, err)
+	return nil
 }
 
 // A CNI is a running design. Its methods want the driver's lock.
 type CNI interface {
 	// AddNode sets a node up and tells the others of it.
 	AddNode(*Node) error
+
+	// SetLease has the other nodes forget a node, or hear of it again: in
+	// flannel its lease is deleted or comes back. The node itself runs on and
+	// keeps what it knows of the others. No change is no error.
+	SetLease(n *Node, held bool) error
+
+	// RemoveNode is for a node that is gone: the others forget it for good. Its
+	// pods were removed before.
+	RemoveNode(*Node) error
 
 	// AddPod plugs a pod's namespace into its node and gives it an address.
 	AddPod(*Node, *Pod) (PodNet, error)
@@ -85,6 +108,7 @@ type Proxy struct {
 // designs is the list of all designs. A new one is one more line.
 var designs = []Design{
 	FlannelVXLAN,
+	FlannelVXLANDirectRouting,
 }
 
 // Designs returns all designs, in the order in which they are documented.

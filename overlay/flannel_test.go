@@ -114,15 +114,16 @@ func TestMoreNodesThanNeighbours(t *testing.T) {
 	drv := link.NewDriver(link.DriverConfig{})
 	defer drv.Close()
 	drv.Do(func() {
-		f := &flannelNode{Node: &Node{Host: stack.NewHost(drv, stack.Config{Name: "node1"})}}
-		var err error
-		f.vtep, err = NewVXLAN(f.Host, VXLANConfig{Name: "flannel.1", MTU: 1450, VNI: 1, Port: 8472})
+		eth0, err := stack.NewHost(drv, stack.Config{Name: "node1"}).AddDevice(stack.DeviceConfig{Name: "eth0", MTU: 1500})
+		must(t, err)
+		n := &Node{Name: "node1", Host: eth0.Host(), Uplink: eth0, PodCIDR: netip.MustParsePrefix("10.255.0.0/24")}
+		b, err := startVXLAN(false)(n, Network{})
 		must(t, err)
 		for i := range 5000 {
-			o := &flannelNode{Node: &Node{Addr: netip.AddrFrom4([4]byte{172, 16, byte(i >> 8), byte(i)})}}
-			o.PodCIDR = netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), 0}), 24)
-			o.vtep = &VXLAN{Device: &stack.Device{MAC: link.LocalMAC(uint64(i))}}
-			must(t, f.addLease(o))
+			must(t, b.add(flannelLease{
+				subnet:   netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), 0}), 24),
+				publicIP: netip.AddrFrom4([4]byte{172, 16, byte(i >> 8), byte(i)}), vtepMAC: link.LocalMAC(uint64(i)),
+			}))
 		}
 	})
 }

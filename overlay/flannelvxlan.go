@@ -1,12 +1,11 @@
 package overlay
 
 import (
+	"errors"
 	"fmt"
-	"net/netip"
 
 	"github.com/podwire/podwire/link"
 	"github.com/podwire/podwire/stack"
-	"github.com/podwire/podwire/stack/netfilter"
 )
 
 // FlannelVXLAN is flannel with its default backend: each node's pods hang on
@@ -17,9 +16,17 @@ var FlannelVXLAN = Design{
 	Name:     "flannel-vxlan",
 	Summary:  "flannel, VXLAN backend: routed per node, VNI 1 over UDP 8472, permanent neighbours and FDB",
 	Overhead: VXLANOverhead,
-	New: func(n Network) CNI {
-		return &flannelVXLAN{network: n, nodes: make(map[*Node]*flannelNode)}
-	},
+	New:      newFlannel(startVXLAN(false)),
+}
+
+// FlannelVXLANDirectRouting is FlannelVXLAN with DirectRouting: nodes on one
+// link reach each other's pods by plain routes, only those behind a router are
+// tunnelled to. Pods keep the MTU of the tunnel.
+var FlannelVXLANDirectRouting = Design{
+	Name:     "flannel-vxlan-directrouting",
+	Summary:  "flannel, VXLAN backend with DirectRouting: plain routes to nodes on the same link, VXLAN to others",
+	Overhead: VXLANOverhead,
+	New:      newFlannel(startVXLAN(true)),
 }
 
 const (
@@ -27,104 +34,58 @@ const (
 	flannelPort = 8472 // the kernel's default, from before IANA gave out 4789
 )
 
+// flannelVXLAN is flannel's vxlan backend on one node.
 type flannelVXLAN struct {
-	network Network
-	order   []*flannelNode
-	nodes   map[*Node]*flannelNode
+	node   *Node
+	vtep   *VXLAN
+	direct bool // DirectRouting
 }
 
-// flannelNode is one flanneld with its lease: podCIDR, public IP, VTEP MAC.
-type flannelNode struct {
-	*Node
-	vtep *VXLAN
-	pods *bridgeCNI
-}
-
-// vtepAddr is flannel.1's address: the network address of the podCIDR.
-func (n *flannelNode) vtepAddr() netip.Addr { return n.PodCIDR.Masked().Addr() }
-
-// AddNode implements CNI.
-func (c *flannelVXLAN) AddNode(n *Node) error {
-	mtu := n.Uplink.MTU - VXLANOverhead
-	vtep, err := NewVXLAN(n.Host, VXLANConfig{
-		Name: fmt.Sprintf("flannel.%d", flannelVNI), MAC: link.LocalMAC(n.Host.Rand("flannel.1").Uint64()),
-		MTU: mtu, VNI: flannelVNI, Local: n.Addr, Port: flannelPort,
-	})
-	if err != nil {
-		return err
-	}
-	f := &flannelNode{Node: n, vtep: vtep, pods: newBridgeCNI(n, mtu, c.network.PodCIDR)}
-	if err := vtep.Device.AddAddr(netip.PrefixFrom(f.vtepAddr(), 32)); err != nil {
-		return err
-	}
-	for _, o := range c.order {
-		if err := o.addLease(f); err != nil {
-			return err
+func startVXLAN(direct bool) func(*Node, Network) (flannelBackend, error) {
+	return func(n *Node, _ Network) (flannelBackend, error) {
+		vtep, err := NewVXLAN(n.Host, VXLANConfig{
+			Name: fmt.Sprintf("flannel.%d", flannelVNI), MAC: link.LocalMAC(n.Host.Rand("flannel.1").Uint64()),
+			MTU: n.Uplink.MTU - VXLANOverhead, VNI: flannelVNI, Local: n.Addr, Port: flannelPort,
+		})
+		if err != nil {
+			return nil, err
 		}
-		if err := f.addLease(o); err != nil {
-			return err
-		}
+		return &flannelVXLAN{node: n, vtep: vtep, direct: direct}, vtep.Device.AddAddr(gatewayAddr(n))
 	}
-	c.order = append(c.order, f)
-	c.nodes[n] = f
-	if err := n.Host.Netfilter().Restore(c.rules(n), netfilter.RestoreOptions{NoFlush: true}); err != nil {
+}
+
+func (b *flannelVXLAN) mtu() int { return b.vtep.Device.MTU }
+
+func (b *flannelVXLAN) lease() flannelLease {
+	l := leaseOf(b.node)
+	l.vtepMAC = b.vtep.Device.MAC
+	return l
+}
+
+// add sets neighbour and FDB, and the route last, so that no packet finds a
+// route without the rest. The next hop is the other end's flannel.1.
+func (b *flannelVXLAN) add(l flannelLease) error {
+	if b.direct && adjacent(b.node, l.publicIP) {
+		return addSubnetRoute(b.node, stack.Route{Dst: l.subnet, Via: l.publicIP, Dev: b.node.Uplink})
+	}
+	dev, next := b.vtep.Device, l.subnet.Addr()
+	if err := b.node.Host.SetNeighbour(dev, next, l.vtepMAC); err != nil {
 		return err
 	}
-	n.Host.RulesChanged()
-	return nil
+	b.vtep.AddFDB(l.vtepMAC, l.publicIP)
+	return addSubnetRoute(b.node, stack.Route{Dst: l.subnet, Via: next, Dev: dev, Onlink: true})
 }
 
-// addLease is what flanneld does when it hears of another node: neighbour,
-// FDB, and the route last, so that no packet finds a route without the rest.
-func (n *flannelNode) addLease(o *flannelNode) error {
-	if err := n.Host.SetNeighbour(n.vtep.Device, o.vtepAddr(), o.vtep.Device.MAC); err != nil {
-		return err
+// remove removes all three, whether or not one of them is gone already.
+func (b *flannelVXLAN) remove(l flannelLease) error {
+	if b.direct && adjacent(b.node, l.publicIP) {
+		return removeSubnetRoute(b.node, l.subnet, b.node.Uplink)
 	}
-	n.vtep.AddFDB(o.vtep.Device.MAC, o.Addr)
-	return n.Host.AddRoute(stack.Route{Dst: o.PodCIDR, Via: o.vtepAddr(), Dev: n.vtep.Device, Onlink: true})
-}
-
-// AddPod implements CNI.
-func (c *flannelVXLAN) AddPod(n *Node, pod *Pod) (PodNet, error) {
-	f := c.nodes[n]
-	if f == nil {
-		return PodNet{}, fmt.Errorf("overlay: flannel: node %s was not added", n.Name)
+	dev, next := b.vtep.Device, l.subnet.Addr()
+	var err error
+	if !b.node.Host.RemoveNeighbour(dev, next) {
+		err = fmt.Errorf("overlay: flannel: %s has no neighbour %v on %s", b.node.Name, next, dev.Name)
 	}
-	return f.pods.add(pod.Host)
-}
-
-// RemovePod implements CNI.
-func (c *flannelVXLAN) RemovePod(n *Node, pod *Pod) error {
-	f := c.nodes[n]
-	if f == nil {
-		return fmt.Errorf("overlay: flannel: node %s was not added", n.Name)
-	}
-	return f.pods.remove(pod.Host)
-}
-
-// rules are the masquerade and forward chains that flanneld keeps, in its
-// order: marked packets are kube-proxy's business; traffic between pods and
-// from outside to local pods keeps its source; pods to the world, and the
-// world to remote pods, are masqueraded.
-func (c *flannelVXLAN) rules(n *Node) string {
-	const masq = `-m comment --comment "flanneld masq"`
-	const fwd = `-m comment --comment "flanneld forward"`
-	cluster, pods := c.network.PodCIDR, n.PodCIDR
-	return fmt.Sprintf(`*nat
-:FLANNEL-POSTRTG - [0:0]
--A POSTROUTING %[1]s -j FLANNEL-POSTRTG
--A FLANNEL-POSTRTG -m mark --mark 0x4000/0x4000 %[1]s -j RETURN
--A FLANNEL-POSTRTG -s %[3]v -d %[2]v %[1]s -j RETURN
--A FLANNEL-POSTRTG -s %[2]v -d %[3]v %[1]s -j RETURN
--A FLANNEL-POSTRTG ! -s %[2]v -d %[3]v %[1]s -j RETURN
--A FLANNEL-POSTRTG -s %[2]v ! -d 224.0.0.0/4 %[1]s -j MASQUERADE --random-fully
--A FLANNEL-POSTRTG ! -s %[2]v -d %[2]v %[1]s -j MASQUERADE --random-fully
-COMMIT
-*filter
-:FLANNEL-FWD - [0:0]
--A FORWARD %[4]s -j FLANNEL-FWD
--A FLANNEL-FWD -s %[2]v %[4]s -j ACCEPT
--A FLANNEL-FWD -d %[2]v %[4]s -j ACCEPT
-COMMIT
-`, masq, cluster, pods, fwd)
+	b.vtep.RemoveFDB(l.vtepMAC)
+	return errors.Join(err, removeSubnetRoute(b.node, l.subnet, dev))
 }

@@ -1,10 +1,12 @@
 package overlay
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/podwire/podwire/link"
 	"github.com/podwire/podwire/stack"
@@ -86,7 +88,7 @@ func NewVXLAN(h *stack.Host, cfg VXLANConfig) (*VXLAN, error) {
 		return nil, fmt.Errorf("overlay: vxlan %s: VNI %d, want less than 2^24", cfg.Name, cfg.VNI)
 	}
 	v := &VXLAN{cfg: cfg, host: h, fdb: make(map[link.MAC]netip.Addr)}
-	dev, err := h.AddDevice(stack.DeviceConfig{Name: cfg.Name, MAC: cfg.MAC, MTU: cfg.MTU, Transmit: v.transmit})
+	dev, err := h.AddDevice(stack.DeviceConfig{Name: cfg.Name, MAC: cfg.MAC, MTU: cfg.MTU, Transmit: v.transmit, FDB: v.list})
 	if err != nil {
 		return nil, err
 	}
@@ -107,6 +109,16 @@ func (v *VXLAN) RemoveFDB(mac link.MAC) { delete(v.fdb, mac) }
 func (v *VXLAN) FDB(mac link.MAC) (netip.Addr, bool) {
 	a, ok := v.fdb[mac]
 	return a, ok
+}
+
+// list returns the FDB by MAC.
+func (v *VXLAN) list() []stack.FDBEntry {
+	out := make([]stack.FDBEntry, 0, len(v.fdb))
+	for mac, dst := range v.fdb {
+		out = append(out, stack.FDBEntry{MAC: mac, Dst: dst})
+	}
+	slices.SortFunc(out, func(a, b stack.FDBEntry) int { return bytes.Compare(a.MAC[:], b.MAC[:]) })
+	return out
 }
 
 // transmit encapsulates a frame for the VTEP of its destination.

@@ -47,6 +47,7 @@ type Device struct {
 	noARP    bool
 	loopback bool
 	transmit func(*link.Frame)
+	fdb      func() []FDBEntry
 	port     *link.Port
 	bridge   *link.Bridge     // set on a bridge device
 	member   *link.BridgePort // set on a device that is a port of a bridge
@@ -67,6 +68,16 @@ type DeviceConfig struct {
 	// Transmit is given every frame that leaves by the device, from its
 	// Ethernet header on, and owns it.
 	Transmit func(*link.Frame)
+
+	// FDB, if set, lists the device's own forwarding table.
+	FDB func() []FDBEntry
+}
+
+// An FDBEntry is an entry of a tunnel device's own forwarding table, a line of
+// `bridge fdb show dev NAME` with dst and self.
+type FDBEntry struct {
+	MAC link.MAC
+	Dst netip.Addr // the other end of the tunnel
 }
 
 // AddDevice adds a device, up. Names are unique in a host, and at most 15
@@ -85,7 +96,7 @@ func (h *Host) AddDevice(cfg DeviceConfig) (*Device, error) {
 	}
 	d := &Device{
 		Name: cfg.Name, Index: h.nextIndex(), MAC: cfg.MAC, MTU: cfg.MTU,
-		host: h, up: true, noARP: cfg.NoARP, transmit: cfg.Transmit,
+		host: h, up: true, noARP: cfg.NoARP, transmit: cfg.Transmit, fdb: cfg.FDB,
 		point: h.drv.NewPoint(h.name+"/"+cfg.Name, cfg.Type),
 	}
 	h.devices = append(h.devices, d)
@@ -168,6 +179,15 @@ func (d *Device) Host() *Host { return d.host }
 
 // Bridge returns the bridge of a bridge device, nil for others.
 func (d *Device) Bridge() *link.Bridge { return d.bridge }
+
+// FDB returns the forwarding table of a tunnel device, nil for others. That of
+// a bridge is the bridge's.
+func (d *Device) FDB() []FDBEntry {
+	if d.fdb == nil {
+		return nil
+	}
+	return d.fdb()
+}
 
 // Addrs returns the addresses of the device, the primary one first.
 func (d *Device) Addrs() []netip.Prefix { return slices.Clone(d.addrs) }

@@ -236,6 +236,7 @@ func (l *load) resolveSteps() {
 			if f != nil {
 				l.resolve(&f.Link, at+".link", RefNode, RefHost, RefPod)
 				l.resolve(&f.Node, at+".node", RefNode)
+				l.resolve(&f.Lease, at+".lease", RefNode)
 			}
 		}
 		l.resolve(&s.Expect.SourceIP, fmt.Sprintf("steps[%d].expect.sourceIP", i), RefIP, RefPod, RefNode, RefHost, RefService)

@@ -91,18 +91,31 @@ func (s *Step) title() string {
 	case s.Sleep != nil:
 		return fmt.Sprintf("sleep %v", s.Sleep.Value)
 	case s.Down != nil:
-		return "down " + s.Down.target().Text
+		return "down " + s.Down.title()
 	case s.Up != nil:
-		return "up " + s.Up.target().Text
+		return "up " + s.Up.title()
 	}
 	return s.Verb()
 }
 
-func (f *Fault) target() Ref {
-	if f.Link.IsSet() {
-		return f.Link
+// targets lists what is taken down or up: one thing, if the step is right.
+func (f *Fault) targets() (list []Ref) {
+	for _, r := range []Ref{f.Link, f.Node, f.Lease} {
+		if r.IsSet() {
+			list = append(list, r)
+		}
 	}
-	return f.Node
+	return list
+}
+
+func (f *Fault) title() string {
+	switch {
+	case f.Link.IsSet():
+		return f.Link.Text
+	case f.Lease.IsSet():
+		return "lease of " + f.Lease.Text
+	}
+	return f.Node.Text
 }
 
 // play waits for the step's time, does it, and checks what came of it.
@@ -175,20 +188,26 @@ func (p *player) address(r Ref) string {
 	return r.Text
 }
 
-// fault takes a link or a node down or up.
+// fault takes a link, a node or a lease down or up.
 func (p *player) fault(f *Fault, up bool) {
 	word := map[bool]string{true: "up", false: "down"}[up]
-	if f.Link.IsSet() {
+	switch {
+	case f.Link.IsSet():
 		if m := p.machine(f.Link); m != nil {
 			m.SetLink(up)
 		}
 		p.result.Outcome = "the cable of " + f.Link.Text + " is " + word
-		return
+	case f.Lease.IsSet():
+		if n := p.lab.Node(f.Lease.Name); n != nil {
+			p.err = n.SetLease(up)
+		}
+		p.result.Outcome = "the other nodes " + map[bool]string{true: "know ", false: "have forgotten "}[up] + f.Lease.Text
+	default:
+		if n := p.lab.Node(f.Node.Name); n != nil {
+			n.SetUp(up)
+		}
+		p.result.Outcome = f.Node.Text + " is " + word
 	}
-	if n := p.lab.Node(f.Node.Name); n != nil {
-		n.SetUp(up)
-	}
-	p.result.Outcome = f.Node.Text + " is " + word
 }
 
 // finish checks what every verb can expect: the error and the time, and who

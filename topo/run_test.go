@@ -134,6 +134,12 @@ func TestFaults(t *testing.T) {
   expect: {loss: 100%}
 - up: {node: node2}
 - ping: {from: client, to: node2}
+- down: {lease: node2}
+- http: {from: client, url: "http://web/"}
+  expect: {error: timeout}
+- up: {lease: node2}
+- http: {from: client, url: "http://web/"}
+  expect: {status: 200}
 `))
 }
 

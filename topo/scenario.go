@@ -169,8 +169,9 @@ type Exchange struct {
 
 // Fault takes something down or up.
 type Fault struct {
-	Link Ref // a node, host or pod: its cable
-	Node Ref // a node as a whole
+	Link  Ref // a node, host or pod: its cable
+	Node  Ref // a node as a whole
+	Lease Ref // a node: what the others know of it
 }
 
 // Expect is what a step must find. Fields that are not set are not checked.

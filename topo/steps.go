@@ -211,13 +211,13 @@ func (l *load) decodeDown(step mapping, s *Step) { s.Down = l.fault(step, "down"
 func (l *load) decodeUp(step mapping, s *Step)   { s.Up = l.fault(step, "up") }
 
 func (l *load) fault(step mapping, word string) *Fault {
-	m, ok := l.verb(step, word, nil, "link", "node")
+	m, ok := l.verb(step, word, nil, "link", "node", "lease")
 	if !ok {
 		return &Fault{}
 	}
-	f := &Fault{Link: m.ref("link"), Node: m.ref("node")}
-	if f.Link.IsSet() == f.Node.IsSet() {
-		l.reportAt(m.d, m.node, Diagnostic{Rule: "missing-value", Message: m.what + ": want either link or node"})
+	f := &Fault{Link: m.ref("link"), Node: m.ref("node"), Lease: m.ref("lease")}
+	if len(f.targets()) != 1 {
+		l.reportAt(m.d, m.node, Diagnostic{Rule: "missing-value", Message: m.what + ": want one of link, node and lease"})
 	}
 	return f
 }
