@@ -33,7 +33,7 @@ func (l *Lab) AddHost(cfg HostConfig) (*Host, error) {
 			cfg.Addr = l.freeAddr()
 		}
 		var machine stack.Config
-		if machine, err = withSysctls(machine, cfg.Sysctls, nil); err != nil {
+		if machine, err = withSysctls(machine, cfg.Sysctls); err != nil {
 			err = fmt.Errorf("emu: %s: %w", cfg.Name, err)
 			return
 		}

@@ -174,7 +174,7 @@ func (c *Config) check(d overlay.Design) error {
 	case c.ServiceCIDR.Overlaps(u.Subnet):
 		return fmt.Errorf("emu: service CIDR %v overlaps underlay subnet %v", c.ServiceCIDR, u.Subnet)
 	}
-	if _, err := withSysctls(stack.Config{}, c.Sysctls, nil); err != nil {
+	if _, err := withSysctls(stack.Config{}, c.Sysctls); err != nil {
 		return fmt.Errorf("emu: %w", err)
 	}
 	return u.Cable.Validate()

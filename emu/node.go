@@ -60,7 +60,7 @@ func (l *Lab) addNode(n *Node, cfg NodeConfig) error {
 	machine, err := withSysctls(stack.Config{
 		Forward: true, BridgeNetfilter: true, RouteLocalnet: true,
 		Conntrack: conntrack.Config{Timeouts: timeouts},
-	}, l.cfg.Sysctls, nil)
+	}, l.cfg.Sysctls)
 	if err != nil {
 		return err
 	}

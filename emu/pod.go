@@ -79,7 +79,7 @@ func (l *Lab) addPod(p *Pod) error {
 		return fmt.Errorf("emu: pod %s: %w", name, err)
 	}
 	s.Spec.NodeName = node.name
-	cfg, err := l.podConfig(name, s)
+	cfg, err := l.podConfig(name, node, s)
 	if err != nil {
 		return fmt.Errorf("emu: pod %s: %w", name, err)
 	}

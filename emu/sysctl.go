@@ -9,13 +9,9 @@ import (
 	"github.com/podwire/podwire/stack"
 )
 
-// withSysctls returns cfg with kernel parameters set, those that only accepts;
-// nil accepts all.
-func withSysctls(cfg stack.Config, values map[string]string, only func(name string) bool) (stack.Config, error) {
+// withSysctls returns cfg with kernel parameters set.
+func withSysctls(cfg stack.Config, values map[string]string) (stack.Config, error) {
 	for _, name := range slices.Sorted(maps.Keys(values)) {
-		if only != nil && !only(name) {
-			continue
-		}
 		if err := cfg.SetSysctl(name, values[name]); err != nil {
 			return cfg, err
 		}
@@ -25,10 +21,11 @@ func withSysctls(cfg stack.Config, values map[string]string, only func(name stri
 
 // podConfig is the network namespace of a pod: what it inherits from its node,
 // and what its security context sets.
-func (l *Lab) podConfig(name string, pod *corev1.Pod) (stack.Config, error) {
-	cfg, err := withSysctls(stack.Config{Name: name, OnDevice: l.newDevice}, l.cfg.Sysctls, stack.InheritedSysctl)
-	if err != nil || pod.Spec.SecurityContext == nil {
-		return cfg, err
+func (l *Lab) podConfig(name string, node *Node, pod *corev1.Pod) (stack.Config, error) {
+	cfg := node.stack.NamespaceConfig()
+	cfg.Name, cfg.OnDevice = name, l.newDevice
+	if pod.Spec.SecurityContext == nil {
+		return cfg, nil
 	}
 	for _, s := range pod.Spec.SecurityContext.Sysctls {
 		if err := cfg.SetSysctl(s.Name, s.Value); err != nil {

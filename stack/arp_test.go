@@ -125,8 +125,9 @@ func TestLearningRules(t *testing.T) {
 				s, d := n.station(a, "eth0", "10.0.0.1/24")
 				if tt.before {
 					n.do(func() {
-						a.neigh.learn(d, addr("10.0.0.2"), s.mac, true, true)
+						a.neigh.learn(d, addr("10.0.0.2"), s.mac, heard{request: true, answer: true})
 					})
+					n.wait(1001 * time.Millisecond) // locktime
 				}
 				to := link.Broadcast
 				if tt.unicast {
@@ -151,7 +152,7 @@ func TestStaleNeighbourIsProbedUnicast(t *testing.T) {
 	inBubble(t, func(n *network) {
 		a := n.host(Config{Name: "a"})
 		s, d := n.station(a, "eth0", "10.0.0.1/24")
-		n.do(func() { a.neigh.learn(d, addr("10.0.0.2"), s.mac, false, true) })
+		n.do(func() { a.neigh.learn(d, addr("10.0.0.2"), s.mac, heard{request: true}) })
 		equal(t, "heard of, not confirmed", neighState(a, "10.0.0.2"), NeighStale)
 		c, err := a.OpenPing(PingConfig{})
 		n.try(err)
@@ -181,18 +182,25 @@ func TestReachableTimeIsRandomAroundThirtySeconds(t *testing.T) {
 		a := n.host(Config{Name: "a"})
 		s, d := n.station(a, "eth0", "10.0.0.1/24")
 		seen := make(map[time.Duration]bool)
-		for range 200 {
+		confirm := func() (left time.Duration) {
 			n.do(func() {
-				a.neigh.learn(d, addr("10.0.0.2"), s.mac, true, true)
-				left := a.neigh.entries[neighKey{d, addr("10.0.0.2")}].expires - n.drv.Now()
-				if left < 15*time.Second || left >= 45*time.Second {
-					t.Errorf("reachable for %v, want 15 s to 45 s", left)
-				}
-				seen[left] = true
+				a.neigh.learn(d, addr("10.0.0.2"), s.mac, heard{request: true, answer: true})
+				left = a.neigh.entries[neighKey{d, addr("10.0.0.2")}].expires() - n.drv.Now()
 			})
+			return left
 		}
-		if len(seen) < 150 {
-			t.Errorf("%d different times of 200, want random ones", len(seen))
+		for range 100 {
+			left := confirm()
+			if left < 15*time.Second || left >= 45*time.Second {
+				t.Errorf("reachable for %v, want 15 s to 45 s", left)
+			}
+			seen[left] = true
+			n.wait(299 * time.Second)
+			equal(t, "chosen once in 300 s", confirm(), left)
+			n.wait(time.Second)
+		}
+		if len(seen) < 90 {
+			t.Errorf("%d different times of 100, want random ones", len(seen))
 		}
 		n.wait(45 * time.Second)
 		equal(t, "afterwards", neighState(a, "10.0.0.2"), NeighStale)

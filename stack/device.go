@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/podwire/podwire/link"
 )
@@ -17,6 +18,7 @@ const (
 	DropBadARP       link.Reason = "bad ARP packet"
 	DropMartianSrc   link.Reason = "martian source"
 	DropMartianDst   link.Reason = "martian destination"
+	DropReversePath  link.Reason = "source is not routed back (rp_filter)"
 	DropNotForwarder link.Reason = "forwarding is off"
 	DropTTL          link.Reason = "TTL expired"
 	DropNoRoute      link.Reason = "no route"
@@ -40,6 +42,9 @@ type Device struct {
 	MAC   link.MAC
 	MTU   int // largest IP packet in bytes
 
+	own  confValues // net.ipv4.conf.NAME.* and net.ipv4.neigh.NAME.*
+	conf confValues // what counts, after merging with those of all devices
+
 	host     *Host
 	point    *link.Point
 	addrs    []netip.Prefix
@@ -53,6 +58,9 @@ type Device struct {
 	member   *link.BridgePort // set on a device that is a port of a bridge
 	recent   *neighbour       // the one used last, most often the one used next
 	unsure   int              // neighbours that wait for a confirmation
+	proxied  int              // requests that wait for proxy_delay
+
+	reach, reachAt, reachBase time.Duration // reachable time of its neighbours, since when, and of what
 }
 
 // DeviceConfig describes a device that is not made from a port: a tunnel.
@@ -80,11 +88,14 @@ type FDBEntry struct {
 	Dst netip.Addr // the other end of the tunnel
 }
 
+// maxDeviceName is what fits IFNAMSIZ with its terminating zero.
+const maxDeviceName = 15
+
 // AddDevice adds a device, up. Names are unique in a host, and at most 15
 // bytes long as on Linux (IFNAMSIZ).
 func (h *Host) AddDevice(cfg DeviceConfig) (*Device, error) {
 	switch {
-	case cfg.Name == "" || len(cfg.Name) > 15:
+	case cfg.Name == "" || len(cfg.Name) > maxDeviceName:
 		return nil, fmt.Errorf("stack: %s: device name %q has %d bytes, want 1 to 15", h.name, cfg.Name, len(cfg.Name))
 	case h.Device(cfg.Name) != nil:
 		return nil, fmt.Errorf("stack: %s: there is already a device %q", h.name, cfg.Name)
@@ -99,6 +110,7 @@ func (h *Host) AddDevice(cfg DeviceConfig) (*Device, error) {
 		host: h, up: true, noARP: cfg.NoARP, transmit: cfg.Transmit, fdb: cfg.FDB,
 		point: h.drv.NewPoint(h.name+"/"+cfg.Name, cfg.Type),
 	}
+	d.initConf()
 	h.devices = append(h.devices, d)
 	h.sockets.attach(d)
 	if h.cfg.OnDevice != nil {
@@ -136,10 +148,19 @@ func (h *Host) AddBridge(name string, mac link.MAC, mtu int) (*Device, error) {
 	d.bridge = b
 	b.LocalMAC = mac
 	b.Local = d.fromBridge
-	if h.cfg.BridgeNetfilter {
-		b.Filter = bridgeFilter{d}
-	}
+	d.filterBridge()
 	return d, nil
+}
+
+// filterBridge shows a bridge's frames to netfilter, or no longer.
+func (d *Device) filterBridge() {
+	if d.bridge == nil {
+		return
+	}
+	d.bridge.Filter = nil
+	if d.host.cfg.BridgeNetfilter {
+		d.bridge.Filter = bridgeFilter{d}
+	}
 }
 
 // AddBridgePort adds a device that is a port of the bridge device br.

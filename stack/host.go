@@ -43,6 +43,9 @@ type Config struct {
 
 	// Conntrack sets limits and timeouts of connection tracking.
 	Conntrack conntrack.Config
+
+	// conf are the parameters of devices that SetSysctl was told.
+	conf map[confKey]int32
 }
 
 // A Host is one network namespace: a node, a pod, a machine outside.
@@ -63,6 +66,7 @@ type Host struct {
 	broadcast addrTable[*Device] // of the subnets
 	routes    fib
 	neigh     neighTable
+	conf      hostConf
 
 	rules  *netfilter.Ruleset
 	track  *conntrack.Table
@@ -93,6 +97,7 @@ func NewHost(drv *link.Driver, cfg Config) *Host {
 	for i := range h.idents {
 		h.idents[i] = h.rng.Uint32()
 	}
+	h.initConf()
 	h.neigh = neighTable{host: h, entries: make(map[neighKey]*neighbour), rng: h.Rand("neigh")}
 	h.nf.host = h
 	h.icmp.init()
@@ -202,7 +207,7 @@ func (h *Host) Neighbours() []Neighbour {
 }
 
 func (n *neighbour) stateAt(now time.Duration) NeighState {
-	if n.state == NeighReachable && now >= n.expires {
+	if n.state == NeighReachable && now >= n.expires() {
 		return NeighStale
 	}
 	return n.state

@@ -66,6 +66,10 @@ func (h *Host) routeInput(p *packet) {
 		h.drop(p, why)
 		return
 	}
+	if h.spoofed(p.in, src) {
+		h.drop(p, DropReversePath)
+		return
+	}
 	switch {
 	case h.isLocal(dst):
 		h.deliver(p)
@@ -73,7 +77,7 @@ func (h *Host) routeInput(p *packet) {
 		h.deliver(p)
 	case p.group:
 		h.drop(p, DropBroadcast)
-	case !h.cfg.Forward:
+	case !p.in.conf.on(confForwarding):
 		h.drop(p, DropNotForwarder)
 	default:
 		h.forward(p)
@@ -86,16 +90,42 @@ func (h *Host) martian(in *Device, src, dst netip.Addr) link.Reason {
 	switch {
 	case in.loopback:
 		return ""
-	case src.IsMulticast(), isLimitedBroadcast(src), h.local.get(src) != nil, h.broadcast.get(src) != nil:
+	case src.IsMulticast(), isLimitedBroadcast(src), h.broadcast.get(src) != nil:
+		return DropMartianSrc
+	case h.local.get(src) != nil && !in.conf.on(confAcceptLocal):
 		return DropMartianSrc
 	case isZeroNet(src) && !isLimitedBroadcast(dst) && !dst.IsMulticast(): // "this host", as a DHCP client has it
 		return DropMartianSrc
-	case src.IsLoopback() && !h.cfg.RouteLocalnet:
+	case src.IsLoopback() && !in.conf.on(confRouteLocalnet):
 		return DropMartianSrc
-	case dst.IsLoopback() && !h.cfg.RouteLocalnet, isZeroNet(dst):
+	case dst.IsLoopback() && !in.conf.on(confRouteLocalnet), isZeroNet(dst):
 		return DropMartianDst
 	}
 	return ""
+}
+
+// spoofed is rp_filter: with 1 a source must be routed out of the device it
+// came in by, with 2 it must be routed at all (RFC 3704 §2.2, §2.4). A device
+// without addresses cannot be told from others and fails both unless the route
+// leads out of it (__fib_validate_source).
+func (h *Host) spoofed(in *Device, src netip.Addr) bool {
+	mode := in.conf[confRPFilter]
+	if mode == 0 || in.loopback || src.IsUnspecified() {
+		return false
+	}
+	if h.isLocal(src) {
+		return !in.conf.on(confAcceptLocal)
+	}
+	r := h.routes.lookup(src)
+	switch {
+	case r == nil:
+		return true
+	case r.Type != Unicast:
+		return true
+	case r.Dev == in:
+		return false
+	}
+	return mode == 1 || len(in.addrs) == 0
 }
 
 // forward is ip_forward: the TTL is spent before the FORWARD chain sees the

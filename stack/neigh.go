@@ -9,16 +9,12 @@ import (
 	"github.com/podwire/podwire/link"
 )
 
-// Neighbour timing, as Linux has it by default (net.ipv4.neigh.default.*).
-const (
-	baseReachable   = 30 * time.Second // base_reachable_time: used times 0.5 to 1.5
-	delayFirstProbe = 5 * time.Second  // delay_first_probe_time
-	retransTime     = time.Second      // retrans_time
-	mcastProbes     = 3                // mcast_solicit
-	ucastProbes     = 3                // ucast_solicit
-	maxUnresolved   = 101              // frames queued for one unresolved neighbour
-	maxNeighbours   = 1024             // gc_thresh3, which permanent entries do not count against
-)
+// maxNeighbours is gc_thresh3, which permanent entries do not count against.
+// The other limits and times are parameters of devices; see devconf.go.
+const maxNeighbours = 1024
+
+// reachRoll is how long a device keeps one random reachable time.
+const reachRoll = 300 * time.Second
 
 // NeighState is the state of a neighbour entry, in the words of `ip neigh`.
 type NeighState string
@@ -36,14 +32,16 @@ const (
 
 // neighbour is one entry of the ARP table.
 type neighbour struct {
-	dev     *Device
-	addr    netip.Addr
-	mac     link.MAC
-	state   NeighState
-	expires time.Duration // of REACHABLE
-	probes  int
-	timer   *link.Timer
-	queue   []packet // waiting for the answer
+	dev       *Device
+	addr      netip.Addr
+	mac       link.MAC
+	state     NeighState
+	confirmed time.Duration // when it was last certain that the neighbour is there
+	updated   time.Duration // when mac or state was last changed
+	reach     time.Duration // how long a confirmation lasts
+	probes    int
+	timer     *link.Timer
+	queue     []packet // waiting for the answer
 }
 
 // known reports whether frames may be sent to n.mac.
@@ -105,7 +103,7 @@ func (t *neighTable) pin(dev *Device, addr netip.Addr, mac link.MAC) {
 func (t *neighTable) evict() bool {
 	var victim *neighbour
 	for _, n := range t.entries {
-		idle := n.state == NeighStale || n.state == NeighFailed || (n.state == NeighReachable && n.expires <= t.host.drv.Now())
+		idle := n.state == NeighStale || n.state == NeighFailed || (n.state == NeighReachable && n.expires() <= t.host.drv.Now())
 		if idle && (victim == nil || n.before(victim)) {
 			victim = n
 		}
@@ -178,64 +176,95 @@ func (t *neighTable) send(n *neighbour, pkt packet) {
 // touch is send for a caller that only needs the address: it starts what using
 // the entry starts.
 func (t *neighTable) touch(n *neighbour) {
-	if n.state == NeighReachable && t.host.drv.Now() >= n.expires {
-		n.state = NeighStale
+	if n.state == NeighReachable && t.host.drv.Now() >= n.expires() {
+		n.state, n.updated = NeighStale, n.expires()
 	}
 	if n.state == NeighStale {
 		t.used(n)
 	}
 }
 
+// expires is when a REACHABLE entry becomes STALE.
+func (n *neighbour) expires() time.Duration { return n.confirmed + n.reach }
+
+// param is a time of the entry's device in the given unit.
+func (n *neighbour) param(p confParam, unit time.Duration) time.Duration {
+	return time.Duration(n.dev.conf[p]) * unit
+}
+
 // used starts the wait for a confirmation after a stale entry has been used.
 func (t *neighTable) used(n *neighbour) {
-	n.state = NeighDelay
+	n.state, n.updated = NeighDelay, t.host.drv.Now()
 	n.dev.unsure++
-	n.after(t, delayFirstProbe, func() { t.probe(n) })
+	n.after(t, n.param(neighDelayProbe, time.Second), func() { t.delayed(n) })
+}
+
+// delayed ends the wait: TCP has confirmed the neighbour meanwhile, or it is
+// asked.
+func (t *neighTable) delayed(n *neighbour) {
+	now := t.host.drv.Now()
+	if now <= n.confirmed+n.param(neighDelayProbe, time.Second) {
+		t.settle(n, NeighReachable)
+		n.reach = n.dev.reachable(t, now)
+		return
+	}
+	n.state, n.updated, n.probes = NeighProbe, now, 0
+	t.probe(n)
 }
 
 // probe asks a neighbour that is known but not confirmed, unicast.
 func (t *neighTable) probe(n *neighbour) {
-	if n.state == NeighDelay {
-		n.state, n.probes = NeighProbe, 0
-	}
-	if n.probes == ucastProbes {
+	if n.probes >= int(n.dev.conf[neighUcastSolicit]) {
 		n.dev.unsure--
 		t.fail(n)
 		return
 	}
 	n.probes++
-	t.host.sendARPRequest(n.dev, n.addr, n.mac)
-	n.after(t, retransTime, func() { t.probe(n) })
+	t.host.sendARPRequest(n.dev, n.addr, n.mac, nil)
+	n.after(t, n.param(neighRetrans, time.Millisecond), func() { t.probe(n) })
 }
 
 // wait queues pkt and starts asking if nobody has asked yet.
 func (t *neighTable) wait(n *neighbour, pkt packet) {
-	if len(n.queue) >= maxUnresolved {
+	if len(n.queue) > 0 && len(n.queue) >= int(n.dev.conf[neighUnresolved]) {
 		n.dev.point.Drop(n.queue[0].frame, DropNeighQueue)
 		n.queue = n.queue[1:]
 	}
 	n.queue = append(n.queue, pkt)
 	if n.state == NeighFailed {
-		n.state, n.probes = NeighIncomplete, 0
+		n.state, n.probes, n.updated = NeighIncomplete, 0, t.host.drv.Now()
 		t.solicit(n)
 	}
 }
 
-// solicit asks everybody on the link, up to three times a second apart.
+// ask starts asking for a neighbour although no packet waits for it.
+func (t *neighTable) ask(n *neighbour) {
+	if n.state == NeighFailed {
+		n.state, n.probes, n.updated = NeighIncomplete, 0, t.host.drv.Now()
+		t.solicit(n)
+	}
+}
+
+// solicit asks everybody on the link, as often as mcast_solicit says: three
+// times, a second apart.
 func (t *neighTable) solicit(n *neighbour) {
-	if n.probes == mcastProbes {
+	if n.probes >= int(n.dev.conf[neighMcastSolicit]) {
 		t.fail(n)
 		return
 	}
 	n.probes++
-	t.host.sendARPRequest(n.dev, n.addr, link.MAC{})
-	n.after(t, retransTime, func() { t.solicit(n) })
+	var waiting *packet
+	if last := len(n.queue) - 1; last >= 0 {
+		waiting = &n.queue[last]
+	}
+	t.host.sendARPRequest(n.dev, n.addr, link.MAC{}, waiting)
+	n.after(t, n.param(neighRetrans, time.Millisecond), func() { t.solicit(n) })
 }
 
 // fail gives up: what waited is host unreachable.
 func (t *neighTable) fail(n *neighbour) {
 	n.stopTimer()
-	n.state = NeighFailed
+	n.state, n.updated = NeighFailed, t.host.drv.Now()
 	queue := n.queue
 	n.queue = nil
 	for i := range queue {
@@ -250,29 +279,46 @@ func (t *neighTable) dropQueue(n *neighbour) {
 	n.queue = nil
 }
 
-// learn records that addr is at mac. Reachable says that the neighbour has
-// answered us; otherwise we have only heard from it. Create is false for news
-// that may change an entry but not make one (gratuitous ARP, arp_accept=0).
-func (t *neighTable) learn(dev *Device, addr netip.Addr, mac link.MAC, reachable, create bool) {
+// heard says how the host has come to know of a neighbour's address.
+type heard struct {
+	request  bool // by a request for an address of the host: makes an entry, always counts
+	answer   bool // by an answer to the host alone: the neighbour is there
+	override bool // by an announcement, which counts also within locktime
+	create   bool // an entry may be made for it
+	onlyNews bool // without request and create, only an entry that exists changes
+}
+
+// learn records that addr is at mac (neigh_update). Within locktime after a
+// change another address is not believed, unless it is announced: of several
+// answers the first counts.
+func (t *neighTable) learn(dev *Device, addr netip.Addr, mac link.MAC, how heard) {
 	n := t.entries[neighKey{dev, addr}]
 	if n == nil {
-		if !create {
+		if how.onlyNews && !how.create {
 			return
 		}
 		if n = t.get(dev, addr); n == nil {
 			return
 		}
 	}
-	if n.state == NeighPermanent {
+	now := t.host.drv.Now()
+	moved := n.mac != mac
+	switch {
+	case n.state == NeighPermanent:
+		return
+	case n.known() && moved && how.onlyNews && !how.override && now <= n.updated+n.param(neighLocktime, jiffy):
 		return
 	}
-	moved := n.mac != mac
 	n.mac = mac
 	switch {
-	case reachable:
+	case how.answer:
+		if moved || n.state != NeighReachable {
+			n.updated = now
+		}
 		t.confirm(n)
 	case moved || !n.known():
 		t.settle(n, NeighStale)
+		n.updated, n.confirmed = now, now-2*n.param(neighBaseReachable, time.Millisecond)
 	}
 	t.flush(n)
 }
@@ -286,17 +332,30 @@ func (t *neighTable) settle(n *neighbour, s NeighState) {
 	n.state = s
 }
 
-// confirm makes n reachable for a random time around base_reachable_time.
+// confirm makes n reachable for its device's reachable time.
 func (t *neighTable) confirm(n *neighbour) {
 	t.settle(n, NeighReachable)
-	n.expires = t.host.drv.Now() + baseReachable/2 + time.Duration(t.rng.Int64N(int64(baseReachable)))
+	n.confirmed = t.host.drv.Now()
+	n.reach = n.dev.reachable(t, n.confirmed)
+}
+
+// reachable is how long a confirmation lasts on the device: 0.5 to 1.5 times
+// base_reachable_time, chosen anew every 300 s (RFC 4861 §6.3.2).
+func (d *Device) reachable(t *neighTable, now time.Duration) time.Duration {
+	base := time.Duration(d.conf[neighBaseReachable]) * time.Millisecond
+	if d.reach == 0 || now-d.reachAt >= reachRoll || base != d.reachBase {
+		d.reach, d.reachAt, d.reachBase = base/2+time.Duration(t.rng.Int64N(int64(base))), now, base
+	}
+	return d.reach
 }
 
 // confirmAddr is what TCP does with progress on a connection: the neighbour is
-// evidently there.
+// evidently there. A stale entry stays so until it is used; one that waits for
+// a confirmation notices when its wait ends; one that is being asked already
+// waits for the answer.
 func (t *neighTable) confirmAddr(dev *Device, addr netip.Addr) {
-	if n := t.entries[neighKey{dev, addr}]; n != nil && (n.state == NeighDelay || n.state == NeighProbe || n.state == NeighStale) {
-		t.confirm(n)
+	if n := t.entries[neighKey{dev, addr}]; n != nil && n.stateAt(t.host.drv.Now()) != NeighStale {
+		n.confirmed = t.host.drv.Now()
 	}
 }
 

@@ -55,7 +55,7 @@ func TestNeighbourTableIsBounded(t *testing.T) {
 		s, d := n.station(a, "eth0", "10.0.0.1/16")
 		n.do(func() {
 			for i := range maxNeighbours + 10 {
-				a.neigh.learn(d, netip.AddrFrom4([4]byte{10, 0, byte(1 + i/250), byte(1 + i%250)}), s.mac, false, true)
+				a.neigh.learn(d, netip.AddrFrom4([4]byte{10, 0, byte(1 + i/250), byte(1 + i%250)}), s.mac, heard{request: true})
 			}
 			equal(t, "entries", len(a.neigh.entries), maxNeighbours)
 			equal(t, "the lowest stale address went first", a.neigh.entries[neighKey{d, addr("10.0.1.1")}], nil)
@@ -70,14 +70,14 @@ func TestNeighbourQueueDropsTheOldest(t *testing.T) {
 		c, err := a.ListenPacket("udp", "10.0.0.1:0")
 		n.try(err)
 		to := netAddr("udp", netip.MustParseAddrPort("10.0.0.2:9"))
-		for i := range maxUnresolved + 5 {
+		for i := range 101 + 5 {
 			_, err := c.WriteTo(fmt.Append(nil, i), to)
 			n.try(err)
 		}
 		s.take()
 		s.send(frame(d.MAC, s.mac, etherARP, arpPacket(arpReply, s.mac, "10.0.0.2", d.MAC, "10.0.0.1")))
 		got := s.take()
-		equal(t, "packets that waited", len(got), maxUnresolved)
+		equal(t, "packets that waited", len(got), 101)
 		equal(t, "the first of them", string(got[0].ip().payload()[udpHeader:]), "5")
 		equal(t, "dropped", d.Point().Drops(DropNeighQueue), 5)
 	})
@@ -122,7 +122,7 @@ func TestRemovingANeighbourInDoubt(t *testing.T) {
 		a := n.host(Config{Name: "a"})
 		s, d := n.station(a, "eth0", "10.0.0.1/24")
 		n.do(func() {
-			a.neigh.learn(d, addr("10.0.0.2"), s.mac, false, true)
+			a.neigh.learn(d, addr("10.0.0.2"), s.mac, heard{request: true})
 			a.neigh.touch(a.neigh.get(d, addr("10.0.0.2")))
 			equal(t, "in doubt", d.unsure, 1)
 			a.RemoveNeighbour(d, addr("10.0.0.2"))

@@ -21,27 +21,61 @@ type sysctl struct {
 
 	get func(*Config) string
 	set func(*Config, string) error
+
+	// now reads the value of a running host; nil means that get does.
+	now func(*Host) (string, error)
+
+	// apply brings a change of the configuration into force on a running host;
+	// nil means that the configuration is read whenever the value is needed.
+	apply func(*Host) error
+}
+
+// with returns s with what a change does to a running host.
+func (s sysctl) with(apply func(*Host) error) sysctl {
+	s.apply = apply
+	return s
 }
 
 // sysctls are the kernel parameters that a host knows, by name.
-var sysctls = []sysctl{
-	flag("net.bridge.bridge-nf-call-iptables", func(c *Config) *bool { return &c.BridgeNetfilter }),
-	flag("net.ipv4.conf.all.route_localnet", func(c *Config) *bool { return &c.RouteLocalnet }),
-	flag("net.ipv4.ip_forward", func(c *Config) *bool { return &c.Forward }),
-	{"net.ipv4.tcp_rmem", true, getReceiveBuffer, setReceiveBuffer},
-	number("net.netfilter.nf_conntrack_max", conntrack.DefaultMax, func(c *Config) *int { return &c.Conntrack.Max }),
-	seconds("net.netfilter.nf_conntrack_icmp_timeout", func(t *conntrack.Timeouts) *time.Duration { return &t.ICMP }),
-	seconds("net.netfilter.nf_conntrack_tcp_timeout_close", func(t *conntrack.Timeouts) *time.Duration { return &t.TCPClose }),
-	seconds("net.netfilter.nf_conntrack_tcp_timeout_close_wait", func(t *conntrack.Timeouts) *time.Duration { return &t.TCPCloseWait }),
-	seconds("net.netfilter.nf_conntrack_tcp_timeout_established", func(t *conntrack.Timeouts) *time.Duration { return &t.TCPEstablished }),
-	seconds("net.netfilter.nf_conntrack_tcp_timeout_fin_wait", func(t *conntrack.Timeouts) *time.Duration { return &t.TCPFinWait }),
-	seconds("net.netfilter.nf_conntrack_tcp_timeout_syn_sent", func(t *conntrack.Timeouts) *time.Duration { return &t.TCPSynSent }),
-	seconds("net.netfilter.nf_conntrack_tcp_timeout_time_wait", func(t *conntrack.Timeouts) *time.Duration { return &t.TCPTimeWait }),
-	seconds("net.netfilter.nf_conntrack_udp_timeout", func(t *conntrack.Timeouts) *time.Duration { return &t.UDP }),
-	seconds("net.netfilter.nf_conntrack_udp_timeout_stream", func(t *conntrack.Timeouts) *time.Duration { return &t.UDPStream }),
+var sysctls []sysctl
+
+// forwardSysctl is the place of net.ipv4.ip_forward among them.
+const forwardSysctl = 0
+
+func init() {
+	sysctls = []sysctl{
+		forwardSysctl: flag("net.ipv4.ip_forward", func(c *Config) *bool { return &c.Forward }).inherit().with((*Host).applyForward),
+		flag("net.bridge.bridge-nf-call-iptables", func(c *Config) *bool { return &c.BridgeNetfilter }).with((*Host).applyBridgeNetfilter),
+		sysctl{name: "net.ipv4.tcp_rmem", get: getReceiveBuffer, set: setReceiveBuffer}.inherit().with((*Host).applyReceiveBuffer),
+		number("net.netfilter.nf_conntrack_max", conntrack.DefaultMax, func(c *Config) *int { return &c.Conntrack.Max }).with((*Host).applyConntrack),
+		seconds("net.netfilter.nf_conntrack_icmp_timeout", func(t *conntrack.Timeouts) *time.Duration { return &t.ICMP }),
+		seconds("net.netfilter.nf_conntrack_tcp_timeout_close", func(t *conntrack.Timeouts) *time.Duration { return &t.TCPClose }),
+		seconds("net.netfilter.nf_conntrack_tcp_timeout_close_wait", func(t *conntrack.Timeouts) *time.Duration { return &t.TCPCloseWait }),
+		seconds("net.netfilter.nf_conntrack_tcp_timeout_established", func(t *conntrack.Timeouts) *time.Duration { return &t.TCPEstablished }),
+		seconds("net.netfilter.nf_conntrack_tcp_timeout_fin_wait", func(t *conntrack.Timeouts) *time.Duration { return &t.TCPFinWait }),
+		seconds("net.netfilter.nf_conntrack_tcp_timeout_syn_sent", func(t *conntrack.Timeouts) *time.Duration { return &t.TCPSynSent }),
+		seconds("net.netfilter.nf_conntrack_tcp_timeout_time_wait", func(t *conntrack.Timeouts) *time.Duration { return &t.TCPTimeWait }),
+		seconds("net.netfilter.nf_conntrack_udp_timeout", func(t *conntrack.Timeouts) *time.Duration { return &t.UDP }),
+		seconds("net.netfilter.nf_conntrack_udp_timeout_stream", func(t *conntrack.Timeouts) *time.Duration { return &t.UDPStream }),
+	}
+	for _, device := range []string{"all", "default"} {
+		for p := range numConf {
+			if s := newConfSysctl(device, p); device == "default" || p.group() == "conf" && p != confForwarding {
+				sysctls = append(sysctls, s)
+			}
+		}
+	}
 }
 
-// Sysctls lists the kernel parameters that a host knows, sorted.
+// inherit returns s as one that new namespaces start with.
+func (s sysctl) inherit() sysctl {
+	s.inherited = true
+	return s
+}
+
+// Sysctls lists the kernel parameters that a host knows, sorted. Those named
+// net.ipv4.conf.default.* and net.ipv4.neigh.default.* are there for every device
+// too, with its name in the place of "default".
 func Sysctls() []string {
 	names := make([]string, len(sysctls))
 	for i, s := range sysctls {
@@ -73,16 +107,96 @@ func (c *Config) Sysctl(name string) (string, error) {
 	return s.get(c), nil
 }
 
-// InheritedSysctl reports whether a new network namespace, a pod's, starts with
-// the value that its node has.
-func InheritedSysctl(name string) bool {
+// SetSysctl is `sysctl -w NAME=VALUE` on a running host. Per device there are
+// the names net.ipv4.conf.DEVICE.* and net.ipv4.neigh.DEVICE.*, for which the
+// device must exist.
+func (h *Host) SetSysctl(name, value string) error {
 	s, err := findSysctl(name)
-	return err == nil && s.inherited
+	if err != nil {
+		return err
+	}
+	cfg := h.cfg
+	if err := s.set(&cfg, value); err != nil {
+		return fmt.Errorf("stack: sysctl %s: %w", s.name, err)
+	}
+	old := h.cfg
+	h.cfg = cfg
+	if s.apply == nil {
+		return nil
+	}
+	if err := s.apply(h); err != nil {
+		h.cfg = old
+		return err
+	}
+	return nil
+}
+
+// Sysctl is `sysctl -n NAME` on a running host.
+func (h *Host) Sysctl(name string) (string, error) {
+	s, err := findSysctl(name)
+	switch {
+	case err != nil:
+		return "", err
+	case s.now != nil:
+		return s.now(h)
+	}
+	return s.get(&h.cfg), nil
+}
+
+// NamespaceConfig returns the configuration that a new network namespace on
+// this machine starts with: what the kernel copies from the first one, in
+// particular net.ipv4.conf.all and .default (devconf_inherit_init_net=0).
+func (h *Host) NamespaceConfig() Config {
+	var c Config
+	for _, s := range sysctls {
+		if !s.inherited {
+			continue
+		}
+		v, err := h.Sysctl(s.name)
+		if err == nil {
+			err = s.set(&c, v)
+		}
+		if err != nil {
+			panic(err) // a value that was read can be written
+		}
+	}
+	return c
+}
+
+func (h *Host) applyForward() error {
+	if h.conf.all.on(confForwarding) != h.cfg.Forward {
+		h.setForward(h.cfg.Forward)
+	}
+	return nil
+}
+
+func (h *Host) applyBridgeNetfilter() error {
+	for _, d := range h.devices {
+		d.filterBridge()
+	}
+	return nil
+}
+
+func (h *Host) applyReceiveBuffer() error {
+	if h.sockets.s == nil {
+		return nil
+	}
+	return setTCPOptions(h.sockets.s, h.cfg.TCPReceive.withDefaults())
+}
+
+func (h *Host) applyConntrack() error {
+	if h.track != nil {
+		h.track.Configure(h.cfg.Conntrack)
+	}
+	return nil
 }
 
 // findSysctl finds a parameter by its name, written with dots or slashes.
 func findSysctl(name string) (sysctl, error) {
 	dotted := strings.ReplaceAll(name, "/", ".")
+	if s, ok := confSysctl(dotted); ok {
+		return s, nil
+	}
 	for _, s := range sysctls {
 		if s.name == dotted {
 			return s, nil
@@ -130,7 +244,7 @@ func number(name string, def int, field func(*Config) *int) sysctl {
 }
 
 func seconds(name string, field func(*conntrack.Timeouts) *time.Duration) sysctl {
-	return sysctl{name: name,
+	return sysctl{name: name, apply: (*Host).applyConntrack,
 		get: func(c *Config) string {
 			d := *field(&c.Conntrack.Timeouts)
 			if d == 0 {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"github.com/podwire/podwire/link"
 	"gvisor.dev/gvisor/pkg/tcpip/checksum"
@@ -133,7 +134,7 @@ func (h *Host) receiveTCP(p *packet) {
 		h.drop(p, DropBadHeader)
 		return
 	}
-	if p.in.unsure > 0 && seg[13]&tcpACK != 0 {
+	if seg[13]&tcpACK != 0 && p.in.wantsConfirmation() {
 		h.confirmNeighbour(p)
 	}
 	src, dst, _ := ip.ports()
@@ -142,6 +143,14 @@ func (h *Host) receiveTCP(p *packet) {
 	}
 	h.sendReset(p)
 	h.drop(p, DropNoSocket)
+}
+
+// wantsConfirmation reports whether progress on a connection may tell something
+// new about a neighbour. To spare the look-up, one that is confirmed is
+// confirmed again once a second only.
+func (d *Device) wantsConfirmation() bool {
+	n := d.recent
+	return d.unsure > 0 || n != nil && n.state == NeighReachable && d.host.drv.Now()-n.confirmed >= time.Second
 }
 
 // confirmNeighbour takes progress on a connection as proof that the neighbour

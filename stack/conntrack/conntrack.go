@@ -80,6 +80,16 @@ func New(cfg Config, rng *rand.Rand) *Table {
 	return t
 }
 
+// Configure changes the limit and the timeouts of a table in use, as writing to the sysctls does: entries keep the time they
+// have until their next packet.
+func (t *Table) Configure(cfg Config) {
+	if cfg.Max <= 0 {
+		cfg.Max = DefaultMax
+	}
+	t.max, t.timeouts = cfg.Max, cfg.Timeouts.withDefaults()
+	t.liberal, t.strict = cfg.TCPLiberal, cfg.TCPStrict
+}
+
 // Dir is the direction of a packet within its flow.
 type Dir uint8
 
