@@ -138,7 +138,7 @@ func New(cfg Config) (*Lab, error) {
 	}
 	l := &Lab{
 		cfg: cfg, design: design, cluster: cluster,
-		drv:      link.NewDriver(link.DriverConfig{Settle: cfg.Settle, Seed: cfg.Seed}),
+		drv:      link.NewDriver(link.DriverConfig{Settle: cfg.Settle, Seed: cfg.Seed, Classifier: stack.Traffic{}}),
 		cni:      design.New(overlay.Network{PodCIDR: cfg.PodCIDR}),
 		machines: make(map[string]*Machine),
 		addrs:    make(map[netip.Addr]*Machine),

@@ -17,29 +17,34 @@ type DriverConfig struct {
 
 	// Seed is where every random choice of the driver's wires begins.
 	Seed uint64
+
+	// Classifier tells the queues of wires about the packets inside frames. If
+	// nil, all frames are of one flow and none can be marked.
+	Classifier Classifier
 }
 
 // A Driver owns the time of one emulated network and everything that happens
 // in it: one event at a time, from one heap. Create it with [NewDriver], inside
 // the bubble if time is virtual, and end it with [Driver.Close].
 type Driver struct {
-	mu       sync.Mutex // held while anything of the network is touched
-	settle   func()
-	seed     uint64
-	epoch    time.Time
-	now      time.Duration
-	heap     eventHeap
-	soon     fifo[soonItem] // zero-delay work, in order
-	idle     []func()       // run once soon is empty
-	wakes    fifo[*Waiter]  // goroutines to let go, one by one
-	sources  uint32
-	ids      uint64
-	watching int
-	kick     chan struct{} // buffered; tells a sleeping driver to look again
-	done     chan struct{} // closed when the loop has ended
-	closed   atomic.Bool
-	parked   bool          // the loop is (about to be) waiting for time or a kick
-	until    time.Duration // what a parked loop waits for
+	mu         sync.Mutex // held while anything of the network is touched
+	settle     func()
+	seed       uint64
+	classifier Classifier
+	epoch      time.Time
+	now        time.Duration
+	heap       eventHeap
+	soon       fifo[soonItem] // zero-delay work, in order
+	idle       []func()       // run once soon is empty
+	wakes      fifo[*Waiter]  // goroutines to let go, one by one
+	sources    uint32
+	ids        uint64
+	watching   int
+	kick       chan struct{} // buffered; tells a sleeping driver to look again
+	done       chan struct{} // closed when the loop has ended
+	closed     atomic.Bool
+	parked     bool          // the loop is (about to be) waiting for time or a kick
+	until      time.Duration // what a parked loop waits for
 
 	postMu sync.Mutex // guards posts
 	posts  []func()
@@ -74,13 +79,14 @@ func (i *soonItem) run() {
 // NewDriver starts a driver. Its clock begins at zero.
 func NewDriver(cfg DriverConfig) *Driver {
 	d := &Driver{
-		settle: cfg.Settle,
-		seed:   cfg.Seed,
-		epoch:  time.Now(),
-		kick:   make(chan struct{}, 1),
-		done:   make(chan struct{}),
-		small:  frameList{size: smallBuffer},
-		large:  frameList{size: largeBuffer},
+		settle:     cfg.Settle,
+		seed:       cfg.Seed,
+		classifier: cfg.Classifier,
+		epoch:      time.Now(),
+		kick:       make(chan struct{}, 1),
+		done:       make(chan struct{}),
+		small:      frameList{size: smallBuffer},
+		large:      frameList{size: largeBuffer},
 	}
 	go d.loop()
 	return d

@@ -33,6 +33,7 @@ type Frame struct {
 	start, end int
 	home       *frameList
 	next       *Frame // in the free list
+	pulls      uint32 // of the cable that it is on, see direction
 }
 
 // frameList is a free list of frames of one buffer class.

@@ -73,6 +73,8 @@ const (
 	DropLinkDown  Reason = "link is down"
 	DropQueueFull Reason = "queue is full"
 	DropLoss      Reason = "lost on the cable"
+	DropRED       Reason = "dropped early by RED"
+	DropCoDel     Reason = "waited too long for CoDel"
 	DropMTU       Reason = "larger than the MTU"
 	DropRunt      Reason = "shorter than an Ethernet header"
 	DropNoPeer    Reason = "nothing is connected"

@@ -234,7 +234,15 @@ func TestWireConfigValidate(t *testing.T) {
 		}
 	}
 	nan := math.NaN()
-	for _, bad := range []WireConfig{{Latency: -1}, {Rate: -1}, {Queue: -1}, {MTU: -1}, {Loss: -0.1}, {Loss: 1.1}, {Loss: nan}} {
+	for _, bad := range []WireConfig{
+		{Latency: -1}, {Rate: -1}, {Queue: -1}, {MTU: -1}, {Loss: -0.1}, {Loss: 1.1}, {Loss: nan},
+		{Burst: -1}, {QueueBytes: -1}, {Duplicate: 2}, {Corrupt: nan}, {Reorder: 0.5}, {Reorder: -1, Latency: 1},
+		{Jitter: Jitter{Spread: -1}}, {Jitter: Jitter{Shape: 9}}, {Jitter: Jitter{Trace: &DelayTrace{}}},
+		{Jitter: Jitter{Trace: &DelayTrace{Delays: []time.Duration{-1}}}},
+		{LossBurst: GilbertElliott{Enter: 2}}, {LossBurst: GilbertElliott{Enter: 0.1}}, {LossTrace: &LossTrace{}},
+		{AQM: AQM{Kind: 9}}, {AQM: AQM{Kind: CoDel, Target: -1}}, {AQM: AQM{Flows: -1}}, {AQM: AQM{Quantum: -1}},
+		{AQM: AQM{Kind: RED, Min: 10, Max: 5}}, {AQM: AQM{Kind: RED, Probability: nan}},
+	} {
 		if err := bad.Validate(); err == nil || !strings.HasPrefix(err.Error(), "link: wire: ") {
 			t.Errorf("%+v: got %v, want an error", bad, err)
 		}

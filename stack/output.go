@@ -193,10 +193,11 @@ func (h *Host) FlowHash(f *link.Frame) uint32 {
 	if len(b) < link.EthernetHeader+ipv4MinHeader || link.EtherType(b) != etherIPv4 {
 		return uint32(mix(h.hashKey)) | 1
 	}
-	return h.dissect(b[link.EthernetHeader:])
+	return dissect(h.hashKey, b[link.EthernetHeader:])
 }
 
-func (h *Host) dissect(ip ipv4) uint32 {
+// dissect is the keyed hash of a packet's flow.
+func dissect(key uint64, ip ipv4) uint32 {
 	s, d := ip.src().As4(), ip.dst().As4()
 	a, b := binary.BigEndian.Uint32(s[:]), binary.BigEndian.Uint32(d[:])
 	var x, y uint16
@@ -206,7 +207,7 @@ func (h *Host) dissect(ip ipv4) uint32 {
 	if a > b || a == b && x > y {
 		a, b, x, y = b, a, y, x
 	}
-	k := mix(h.hashKey ^ uint64(a)<<32 ^ uint64(b))
+	k := mix(key ^ uint64(a)<<32 ^ uint64(b))
 	return uint32(mix(k^uint64(x)<<32^uint64(y)<<16^uint64(ip.proto()))) | 1
 }
 
