@@ -2,7 +2,6 @@ package emu
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/http"
 	"net/netip"
@@ -34,6 +33,9 @@ type Machine struct {
 
 // Name returns the machine's name; a pod's begins with its namespace.
 func (m *Machine) Name() string { return m.name }
+
+// Lab returns the lab that the machine is part of.
+func (m *Machine) Lab() *Lab { return m.lab }
 
 // Addr returns the machine's own address: a node's on the underlay, a pod's IP.
 func (m *Machine) Addr() netip.Addr { return m.addr }
@@ -124,40 +126,30 @@ type Hop struct {
 
 // Traceroute sends echo requests with growing TTL until the destination
 // answers, at most maxHops, waiting for each as long as the timeout says. It is
-// `traceroute -I -q 1`.
+// `traceroute -I -q 1 -N 1`.
 func (m *Machine) Traceroute(to string, maxHops int, timeout time.Duration) ([]Hop, error) {
+	list, err := m.TracerouteWith(to, stack.TraceConfig{Method: stack.TraceICMP, MaxHops: maxHops, Wait: timeout, Queries: 1, Parallel: 1, Size: 84})
+	var hops []Hop
+	for _, h := range list {
+		hops = append(hops, Hop{Addr: h.Probes[0].From, RTT: h.Probes[0].RTT})
+	}
+	return hops, err
+}
+
+// TracerouteWith is a traceroute as the configuration says.
+func (m *Machine) TracerouteWith(to string, cfg stack.TraceConfig) ([]stack.TraceHop, error) {
 	a, err := m.lab.Resolve(to)
 	if err != nil {
-		return nil, err
+		return nil, &net.OpError{Op: "traceroute", Net: "ip", Err: err}
 	}
 	m.lab.syncRules()
-	var hops []Hop
-	for ttl := 1; ttl <= maxHops; ttl++ {
-		r, err := m.probe(a, byte(ttl), timeout)
-		if err != nil && !isTimeout(err) {
-			return hops, err
-		}
-		hops = append(hops, Hop{Addr: r.From, RTT: r.RTT})
-		if err == nil && r.Type != 11 {
-			return hops, nil
-		}
-	}
-	return hops, nil
+	return m.stack.Traceroute(a, cfg)
 }
 
-func (m *Machine) probe(to netip.Addr, ttl byte, timeout time.Duration) (stack.PingReply, error) {
-	c, err := m.stack.OpenPing(stack.PingConfig{TTL: ttl})
-	if err != nil {
-		return stack.PingReply{}, err
-	}
-	defer c.Close()
-	return c.Ping(to, uint16(ttl), timeout)
-}
-
-// isTimeout reports whether err says that time ran out.
-func isTimeout(err error) bool {
-	var t interface{ Timeout() bool }
-	return errors.As(err, &t) && t.Timeout()
+// OpenPing returns a socket for echo requests.
+func (m *Machine) OpenPing(cfg stack.PingConfig) (*stack.PingConn, error) {
+	m.lab.syncRules()
+	return m.stack.OpenPing(cfg)
 }
 
 // Resolve finds the address of a name: an IP address, a Service ("web",
@@ -225,6 +217,24 @@ func (l *Lab) serviceAddr(name string, depth int) netip.Addr {
 	}
 	a, _ := netip.ParseAddr(s.Spec.ClusterIP)
 	return a
+}
+
+// Owner returns the machine that has an address on one of its devices, or nil.
+// Loopback addresses are nobody's.
+func (l *Lab) Owner(a netip.Addr) *Machine {
+	var owner *Machine
+	l.drv.Do(func() {
+		if owner = l.addrs[a]; owner != nil {
+			return
+		}
+		for _, m := range l.sortedMachines() {
+			if m.stack.HasAddr(a) {
+				owner = m
+				return
+			}
+		}
+	})
+	return owner
 }
 
 // TCPSettings names the settings of every TCP connection of a lab, for reports.

@@ -3,7 +3,34 @@ package stack
 import (
 	"fmt"
 	"strings"
+
+	"github.com/podwire/podwire/link"
 )
+
+// Up reports whether the device is up.
+func (d *Device) Up() bool { return d.up }
+
+// Loopback reports whether the device is lo.
+func (d *Device) Loopback() bool { return d.loopback }
+
+// NoARP reports whether the device's neighbours are all set by hand.
+func (d *Device) NoARP() bool { return d.noARP }
+
+// Master returns the bridge device that the device is a port of, or nil.
+func (d *Device) Master() *Device {
+	if d.member == nil {
+		return nil
+	}
+	for _, o := range d.host.devices {
+		if o.bridge == d.member.Bridge() {
+			return o
+		}
+	}
+	return nil
+}
+
+// BridgePort returns the device as a port of its master, or nil.
+func (d *Device) BridgePort() *link.BridgePort { return d.member }
 
 // Describe returns a line about the device for people: what `ip addr` says in
 // short.

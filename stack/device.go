@@ -242,29 +242,6 @@ func (d *Device) SetMTU(mtu int) error {
 	return nil
 }
 
-// AddAddr adds an address with its prefix length, and the route to the link
-// that Linux adds with it.
-func (d *Device) AddAddr(p netip.Prefix) error {
-	h := d.host
-	if !p.IsValid() || !p.Addr().Is4() {
-		return fmt.Errorf("stack: %s/%s: address %v, want an IPv4 address with its prefix length", h.name, d.Name, p)
-	}
-	if o := h.local.get(p.Addr()); o != nil {
-		return fmt.Errorf("stack: %s/%s: address %v is already on %s", h.name, d.Name, p.Addr(), o.Name)
-	}
-	secondary := slices.ContainsFunc(d.addrs, func(o netip.Prefix) bool { return o.Masked() == p.Masked() })
-	d.addrs = append(d.addrs, p)
-	h.local.set(p.Addr(), d)
-	h.sockets.addAddress(d, p)
-	if p.IsSingleIP() || d.loopback || secondary {
-		return nil
-	}
-	if p.Bits() < 31 { // a /31 has no broadcast address (RFC 3021 §2.1)
-		h.broadcast.set(LastAddr(p), d)
-	}
-	return h.routes.add(Route{Dst: p, Dev: d, Src: p.Addr(), Proto: "kernel"})
-}
-
 // Announce sends one gratuitous ARP request for each address of the device, as
 // a device with arp_notify=1 does when it comes up (RFC 5944 §4.6).
 func (d *Device) Announce() {
@@ -367,16 +344,13 @@ func (h *Host) RemoveDevice(d *Device) error {
 		return fmt.Errorf("stack: %s: cannot remove device %s", h.name, d.Name)
 	}
 	d.SetUp(false)
-	for _, p := range d.addrs {
-		h.local.remove(p.Addr())
-		if p.Bits() < 31 {
-			h.broadcast.remove(LastAddr(p))
-		}
-	}
 	for _, r := range h.routes.all() {
 		if r.Dev == d {
 			h.routes.remove(r.Dst, func(o *Route) bool { return o.Dev == d })
 		}
+	}
+	for _, p := range d.Addrs() {
+		d.RemoveAddr(p)
 	}
 	for _, n := range h.neigh.of(d) {
 		h.neigh.remove(n)

@@ -29,6 +29,10 @@ type Config struct {
 	// martian. kube-proxy sets it for node ports on the loopback address.
 	RouteLocalnet bool
 
+	// EchoBroadcasts is net.ipv4.icmp_echo_ignore_broadcasts=0: pings to the
+	// broadcast address of a subnet are answered. Linux does not by default.
+	EchoBroadcasts bool
+
 	// TCPReceive is net.ipv4.tcp_rmem: the receive buffer of a connection, which
 	// bounds the window. If zero, 4096, 131072 and 6291456 bytes, as on Linux.
 	TCPReceive Buffer
@@ -80,6 +84,7 @@ type Host struct {
 
 	tunnels map[uint16]func(Outer, *link.Frame)
 	pings   map[uint16]*PingConn
+	probes  map[probeKey]func(ipv4) // of traceroute
 	sockets netstack
 }
 
@@ -90,6 +95,7 @@ func NewHost(drv *link.Driver, cfg Config) *Host {
 		name: cfg.Name, cfg: cfg, drv: drv, source: drv.NewSource(),
 		tunnels: make(map[uint16]func(Outer, *link.Frame)),
 		pings:   make(map[uint16]*PingConn),
+		probes:  make(map[probeKey]func(ipv4)),
 		rules:   netfilter.New(),
 	}
 	h.rng = h.Rand("host")
@@ -169,6 +175,50 @@ func (d *Device) reaches(a netip.Addr) bool {
 	return r != nil && r.Dev == d && !r.Via.IsValid()
 }
 
+// ReplaceRoute is `ip route replace`: AddRoute, after a route to the same prefix
+// with the same metric is gone.
+func (h *Host) ReplaceRoute(r Route) error {
+	var old []Route
+	h.routes.remove(r.Dst, func(o *Route) bool {
+		same := o.Metric == r.Metric
+		if same {
+			old = append(old, *o)
+		}
+		return same
+	})
+	err := h.AddRoute(r)
+	if err != nil {
+		for _, o := range old {
+			h.routes.add(o)
+		}
+	}
+	return err
+}
+
+// RemoveRoute is `ip route del`: it removes the first route to dst that match
+// accepts, nil for any, and reports whether there was one.
+func (h *Host) RemoveRoute(dst netip.Prefix, match func(Route) bool) bool {
+	done := false
+	h.routes.remove(dst, func(o *Route) bool {
+		if done || match != nil && !match(*o) {
+			return false
+		}
+		done = true
+		return true
+	})
+	return done
+}
+
+// LookupRoute is `ip route get`: the route that a packet to dst takes. ok is
+// false if there is none. Local and broadcast addresses have none in the main
+// table.
+func (h *Host) LookupRoute(dst netip.Addr) (r Route, ok bool) {
+	if p := h.routes.lookup(dst); p != nil {
+		return *p, true
+	}
+	return Route{}, false
+}
+
 // RemoveRoutes removes the routes to dst, through dev unless it is nil, and
 // returns how many there were.
 func (h *Host) RemoveRoutes(dst netip.Prefix, dev *Device) int {
@@ -219,3 +269,14 @@ func (h *Host) Netfilter() *netfilter.Ruleset { return h.rules }
 // Conntrack returns the host's connection table, or nil if no rule was ever
 // loaded: without rules nothing is tracked.
 func (h *Host) Conntrack() *conntrack.Table { return h.track }
+
+// Close ends the host: its sockets, timers of its own and goroutines. What is
+// still in flight towards it is dropped. The caller does not hold the lock.
+func (h *Host) Close() {
+	h.drv.Do(func() {
+		h.sockets.close()
+		for _, c := range h.pings {
+			c.wait.Wake()
+		}
+	})
+}

@@ -166,7 +166,9 @@ func (h *Host) receiveICMP(p *packet) {
 	case typ == icmpEcho:
 		h.echo(p)
 	case typ == icmpEchoReply:
-		h.pingReply(p)
+		if !h.probed(p, protoICMP, msg[4:]) {
+			h.pingReply(p)
+		}
 	case isICMPError(typ):
 		h.receiveError(p)
 	default:
@@ -175,11 +177,14 @@ func (h *Host) receiveICMP(p *packet) {
 }
 
 // echo answers an echo request: TOS as in the request, DF clear, an
-// identification of its own. Broadcasts are not answered
-// (icmp_echo_ignore_broadcasts).
+// identification of its own. Broadcasts are answered if the configuration says
+// so, from the address of the device (fib_compute_spec_dst).
 func (h *Host) echo(p *packet) {
 	ip := p.ip()
 	src, dst := ip.src(), ip.dst()
+	if h.cfg.EchoBroadcasts && p.in != nil && (isLimitedBroadcast(dst) || h.broadcast.get(dst) != nil) {
+		dst = h.sourceFor(p.in, src)
+	}
 	if !h.isLocal(dst) || src.IsUnspecified() {
 		h.drop(p, DropNoSocket)
 		return
@@ -203,6 +208,13 @@ func (h *Host) receiveError(p *packet) {
 	quoted := ipv4(p.ip().payload()[icmpHeader:])
 	if len(quoted) < ipv4MinHeader || quoted.headerLen() < ipv4MinHeader || len(quoted) < quoted.headerLen()+8 {
 		h.drop(p, DropBadHeader)
+		return
+	}
+	about := quoted.payload()
+	if quoted.proto() == protoICMP {
+		about = about[4:] // identifier and sequence number are in the place of ports
+	}
+	if h.probed(p, quoted.proto(), about) {
 		return
 	}
 	if quoted.proto() == protoICMP {

@@ -179,6 +179,13 @@ func (n *netstack) addAddress(d *Device, p netip.Prefix) {
 	}
 }
 
+// removeAddress takes an address back.
+func (n *netstack) removeAddress(d *Device, p netip.Prefix) {
+	if n.s != nil {
+		n.s.RemoveAddress(tcpip.NICID(d.Index), tcpip.AddrFrom4(p.Addr().As4()))
+	}
+}
+
 // touched says that gVisor may have work: it is done at the end of this
 // instant's zero-delay work, for all segments that came in a burst together.
 func (n *netstack) touched() {

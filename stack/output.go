@@ -39,6 +39,28 @@ func (h *Host) routeLocal(p *packet, dst netip.Addr) bool {
 	return h.routeOutput(p, dst)
 }
 
+// sendBy is sendLocal for a socket that is bound to a device; nil is any. A
+// destination to which the device has no route is taken to be on its link, as
+// ip_route_output_key has it.
+func (h *Host) sendBy(d *Device, p *packet) {
+	if d == nil {
+		h.sendLocal(p)
+		return
+	}
+	dst := p.ip().dst()
+	p.out, p.via = d, dst
+	if r := h.routes.lookup(dst); r != nil && r.Dev == d && r.Via.IsValid() {
+		p.via = r.Via
+	}
+	if !h.hook(netfilter.Output, p) {
+		return
+	}
+	if now := p.ip().dst(); now != dst && !h.routeLocal(p, now) {
+		return
+	}
+	h.output(p)
+}
+
 // output is ip_output: POSTROUTING, fragmentation, neighbour.
 func (h *Host) output(p *packet) {
 	if !h.hook(netfilter.Postrouting, p) {

@@ -1,11 +1,11 @@
 package stack
 
 import (
-	"encoding/binary"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -25,47 +25,12 @@ type PingConfig struct {
 
 	// MayFragment is `ping -M dont`: DF is clear.
 	MayFragment bool
-}
 
-// A PingReply says what came back for one echo request.
-type PingReply struct {
-	From netip.Addr    // who answered: the destination, or who sent an error
-	RTT  time.Duration // exact in virtual time
-	TTL  byte          // of the answer as it came in
-	Type byte          // ICMP type: 0 for an echo reply, else an error
-	Code byte
-	MTU  int // of a "fragmentation needed" error (RFC 1191 §4)
-}
+	// Source is `ping -I ADDRESS`. The zero value lets the host choose.
+	Source netip.Addr
 
-// Err returns what an error reply means to a socket, nil for an echo reply.
-func (r PingReply) Err() error {
-	switch {
-	case r.Type == icmpEchoReply:
-		return nil
-	case r.Type == icmpTimeExceeded:
-		return fmt.Errorf("time to live exceeded, from %v", r.From)
-	case r.Type == icmpUnreachable && r.Code == codeFragNeeded:
-		return fmt.Errorf("message too long, mtu=%d, from %v", r.MTU, r.From)
-	case r.Type == icmpUnreachable:
-		return fmt.Errorf("%s, from %v", unreachableText(r.Code), r.From)
-	}
-	return fmt.Errorf("ICMP type %d code %d, from %v", r.Type, r.Code, r.From)
-}
-
-func unreachableText(code byte) string {
-	switch code {
-	case codeNet:
-		return "destination net unreachable"
-	case codeHost:
-		return "destination host unreachable"
-	case codeProtocol:
-		return "destination protocol unreachable"
-	case codePort:
-		return "destination port unreachable"
-	case codeProhibited:
-		return "packet filtered"
-	}
-	return fmt.Sprintf("destination unreachable, code %d", code)
+	// Device is `ping -I NAME`: requests leave by it, whatever the route is.
+	Device *Device
 }
 
 // PingConn sends echo requests with one ICMP identifier, as one run of ping
@@ -76,15 +41,20 @@ type PingConn struct {
 	ipID   uint16
 	cfg    PingConfig
 	wait   *link.Waiter
-	timer  *link.Timer
-	sent   map[uint16]time.Duration // when each sequence number left
-	got    map[uint16]PingReply
+	sent   map[uint16]*sentPing // by sequence number
+	got    []PingReply          // not yet received, in the order in which they came
 	closed bool
+}
+
+// sentPing is what is remembered of one request.
+type sentPing struct {
+	at       time.Duration
+	answered bool
 }
 
 // OpenPing returns a PingConn with a free identifier.
 func (h *Host) OpenPing(cfg PingConfig) (*PingConn, error) {
-	c := &PingConn{host: h, cfg: cfg, sent: make(map[uint16]time.Duration), got: make(map[uint16]PingReply)}
+	c := &PingConn{host: h, cfg: cfg, sent: make(map[uint16]*sentPing)}
 	var err error
 	h.drv.Do(func() {
 		if len(h.pings) == 1<<16-1 {
@@ -115,40 +85,64 @@ func (c *PingConn) Close() error {
 // comes back, at most for the timeout. Without an answer the error is
 // os.ErrDeadlineExceeded; a packet that cannot be sent is a system error.
 func (c *PingConn) Ping(to netip.Addr, seq uint16, timeout time.Duration) (PingReply, error) {
-	var err error
-	expired := false
-	c.host.drv.Do(func() {
-		if err = c.send(to, seq); err == nil {
-			c.timer = c.host.drv.AfterFunc(c.host.source, timeout, func() {
-				expired = true
-				c.wait.Wake()
-			})
-		}
-	})
-	if err != nil {
-		return PingReply{}, &net.OpError{Op: "ping", Net: "ip", Addr: &net.IPAddr{IP: to.AsSlice()}, Err: err}
+	if err := c.Send(to, seq); err != nil {
+		return PingReply{}, err
 	}
-	for {
-		c.wait.Wait()
-		var r PingReply
-		var ok, gone bool
-		c.host.drv.Do(func() {
-			r, ok = c.got[seq]
-			gone = c.closed || c.host.sockets.closed.Load() || c.host.drv.Closed()
-			if ok || expired || gone {
-				c.timer.Stop()
-				delete(c.got, seq)
-				delete(c.sent, seq)
-			}
+	defer c.host.drv.Do(func() { delete(c.sent, seq) })
+	return c.await(timeout, func(r PingReply) bool { return r.Seq == seq })
+}
+
+// Send sends one echo request with the sequence number seq and does not wait.
+// Numbers that are used again are forgotten first.
+func (c *PingConn) Send(to netip.Addr, seq uint16) error {
+	var err error
+	c.host.drv.Do(func() { err = c.send(to, seq) })
+	return opError("ping", "ip", nil, &net.IPAddr{IP: to.AsSlice()}, err)
+}
+
+// Receive returns the next answer to what was sent, in the order in which they
+// come in, several for one request included. It waits at most for the timeout;
+// then the error is os.ErrDeadlineExceeded.
+func (c *PingConn) Receive(timeout time.Duration) (PingReply, error) {
+	return c.await(timeout, func(PingReply) bool { return true })
+}
+
+// SetTTL changes the TTL of the requests to come; 0 means 64.
+func (c *PingConn) SetTTL(ttl byte) { c.host.drv.Do(func() { c.cfg.TTL = ttl }) }
+
+// await returns the first answer that want accepts.
+func (c *PingConn) await(timeout time.Duration, want func(PingReply) bool) (r PingReply, err error) {
+	drv := c.host.drv
+	expired := false
+	var timer *link.Timer
+	drv.Do(func() {
+		timer = drv.AfterFunc(c.host.source, max(timeout, 0), func() {
+			expired = true
+			c.wait.Wake()
 		})
-		switch {
-		case ok:
-			return r, nil
-		case gone:
-			return r, net.ErrClosed
-		case expired:
-			return r, os.ErrDeadlineExceeded
+	})
+	for {
+		again := false
+		drv.Do(func() {
+			i := slices.IndexFunc(c.got, want)
+			switch {
+			case i >= 0:
+				r = c.got[i]
+				c.got = slices.Delete(c.got, i, i+1)
+			case c.closed || c.host.sockets.closed.Load() || drv.Closed():
+				err = net.ErrClosed
+			case expired:
+				err = os.ErrDeadlineExceeded
+			default:
+				again = true
+				return
+			}
+			timer.Stop()
+		})
+		if !again {
+			return r, err
 		}
+		c.wait.Wait()
 	}
 }
 
@@ -159,8 +153,14 @@ func (c *PingConn) send(to netip.Addr, seq uint16) error {
 		return net.ErrClosed
 	}
 	src, dev, ok := h.Source(to)
+	if d := c.cfg.Device; d != nil {
+		src, dev, ok = h.sourceFor(d, to), d, true
+	}
 	if !ok {
 		return os.NewSyscallError("sendto", syscall.ENETUNREACH)
+	}
+	if c.cfg.Source.IsValid() {
+		src = c.cfg.Source
 	}
 	size := c.cfg.Size
 	if size == 0 {
@@ -179,8 +179,8 @@ func (c *PingConn) send(to netip.Addr, seq uint16) error {
 		msg[icmpHeader+i] = byte(i)
 	}
 	putICMP(msg, icmpEcho, 0, uint32(c.id)<<16|uint32(seq), msg[icmpHeader:])
-	c.sent[seq] = h.now()
-	h.sendLocal(&packet{frame: f})
+	c.sent[seq] = &sentPing{at: h.now()}
+	h.sendBy(c.cfg.Device, &packet{frame: f})
 	return nil
 }
 
@@ -201,53 +201,4 @@ func (c *PingConn) header(src, dst netip.Addr, cut bool) ipHeader {
 		hdr.flags = 0
 	}
 	return hdr
-}
-
-// pingReply hands an echo reply to the PingConn that asked. It owns p.
-func (h *Host) pingReply(p *packet) {
-	msg := p.ip().payload()
-	h.pingResult(p, binary.BigEndian.Uint16(msg[4:]), binary.BigEndian.Uint16(msg[6:]))
-}
-
-// pingError hands an ICMP error about an echo request to whoever sent it.
-func (h *Host) pingError(p *packet, quoted ipv4) {
-	msg := quoted.payload()
-	if msg[0] != icmpEcho {
-		h.drop(p, DropNoSocket)
-		return
-	}
-	h.pingResult(p, binary.BigEndian.Uint16(msg[4:]), binary.BigEndian.Uint16(msg[6:]))
-}
-
-func (h *Host) pingResult(p *packet, id, seq uint16) {
-	c := h.pings[id]
-	if c == nil {
-		h.drop(p, DropNoSocket)
-		return
-	}
-	at, ok := c.sent[seq]
-	if !ok {
-		h.drop(p, DropNoSocket)
-		return
-	}
-	ip := p.ip()
-	msg := ip.payload()
-	r := PingReply{From: ip.src(), RTT: h.now() - at, TTL: ip.ttl(), Type: msg[0], Code: msg[1]}
-	if r.Type == icmpUnreachable && r.Code == codeFragNeeded {
-		r.MTU = int(binary.BigEndian.Uint16(msg[6:]))
-	}
-	c.got[seq] = r
-	c.wait.Wake()
-	p.frame.Release()
-}
-
-// Close ends the host: its sockets, timers of its own and goroutines. What is
-// still in flight towards it is dropped. The caller does not hold the lock.
-func (h *Host) Close() {
-	h.drv.Do(func() {
-		h.sockets.close()
-		for _, c := range h.pings {
-			c.wait.Wake()
-		}
-	})
 }

@@ -34,7 +34,7 @@ func TestPingPacket(t *testing.T) {
 				n.try(err)
 				r, err := c.Ping(addr("10.0.0.2"), 7, time.Second)
 				n.try(err)
-				equal(t, "answer", r, PingReply{From: addr("10.0.0.2"), TTL: 64})
+				equal(t, "answer", r, PingReply{Seq: 7, From: addr("10.0.0.2"), TTL: 64, Size: tt.length - 20})
 				ip := rec.sent()[0]
 				equal(t, "length", len(ip), tt.length)
 				equal(t, "DF", ip.dontFragment(), tt.df)

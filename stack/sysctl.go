@@ -46,6 +46,11 @@ func init() {
 	sysctls = []sysctl{
 		forwardSysctl: flag("net.ipv4.ip_forward", func(c *Config) *bool { return &c.Forward }).inherit().with((*Host).applyForward),
 		flag("net.bridge.bridge-nf-call-iptables", func(c *Config) *bool { return &c.BridgeNetfilter }).with((*Host).applyBridgeNetfilter),
+		sysctl{
+			name: "net.ipv4.icmp_echo_ignore_broadcasts",
+			get:  func(c *Config) string { return not(c.EchoBroadcasts) },
+			set:  func(c *Config, value string) (err error) { c.EchoBroadcasts, err = notFlag(value); return err },
+		},
 		sysctl{name: "net.ipv4.tcp_rmem", get: getReceiveBuffer, set: setReceiveBuffer}.inherit().with((*Host).applyReceiveBuffer),
 		number("net.netfilter.nf_conntrack_max", conntrack.DefaultMax, func(c *Config) *int { return &c.Conntrack.Max }).with((*Host).applyConntrack),
 		seconds("net.netfilter.nf_conntrack_icmp_timeout", func(t *conntrack.Timeouts) *time.Duration { return &t.ICMP }),
@@ -223,6 +228,21 @@ func flag(name string, field func(*Config) *bool) sysctl {
 			*field(c) = value == "1"
 			return nil
 		}}
+}
+
+// not and notFlag are for parameters that switch off what a field switches on.
+func not(on bool) string {
+	if on {
+		return "0"
+	}
+	return "1"
+}
+
+func notFlag(value string) (on bool, err error) {
+	if value != "0" && value != "1" {
+		return false, fmt.Errorf("%q, want 0 or 1", value)
+	}
+	return value == "0", nil
 }
 
 func number(name string, def int, field func(*Config) *int) sysctl {

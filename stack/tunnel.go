@@ -117,6 +117,9 @@ func (h *Host) receiveUDP(p *packet) {
 		recv(o, f)
 		return
 	}
+	if h.probed(p, protoUDP, []byte{dgram[2], dgram[3], dgram[0], dgram[1]}) {
+		return
+	}
 	if h.sockets.inject(p, src, dst) {
 		return
 	}
@@ -138,7 +141,9 @@ func (h *Host) receiveTCP(p *packet) {
 		h.confirmNeighbour(p)
 	}
 	src, dst, _ := ip.ports()
-	if h.sockets.inject(p, src, dst) {
+	if f := h.probes[probeKey{protoTCP, dst, src}]; f != nil {
+		f(ip) // and then the reset that a host sends for what it has no socket for
+	} else if h.sockets.inject(p, src, dst) {
 		return
 	}
 	h.sendReset(p)
