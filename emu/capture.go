@@ -217,10 +217,17 @@ func (c *Capture) Close() error {
 }
 
 // addressNames lists what the lab calls its addresses, for Wireshark to show.
+// An address that several machines have gets no name.
 func (l *Lab) addressNames() []pcap.Name {
+	owners := make(map[netip.Addr][]string)
+	for name, m := range l.machines {
+		owners[m.addr] = append(owners[m.addr], name)
+	}
 	var out []pcap.Name
-	for a, m := range l.addrs {
-		out = append(out, pcap.Name{Addr: a, Name: strings.ReplaceAll(m.name, "/", ".")})
+	for a, names := range owners {
+		if len(names) == 1 {
+			out = append(out, pcap.Name{Addr: a, Name: strings.ReplaceAll(names[0], "/", ".")})
+		}
 	}
 	for _, s := range l.cluster.Services() {
 		if a, err := netip.ParseAddr(s.Spec.ClusterIP); err == nil {

@@ -32,7 +32,8 @@ type Config struct {
 	Nodes int
 
 	// PodCIDR is the cluster CIDR. If zero, 10.244.0.0/16. Node N gets the Nth
-	// /24 of it unless its configuration says otherwise.
+	// /24 of it unless its configuration says otherwise. Docker-bridge has no use
+	// for it, and none for ServiceCIDR.
 	PodCIDR netip.Prefix
 
 	// ServiceCIDR is the range of cluster IPs. If zero, 10.96.0.0/12.
@@ -167,6 +168,7 @@ func (c *Config) check(d overlay.Design) error {
 		return fmt.Errorf("emu: proxy sync delay %v, want 0 or more", c.ProxySyncDelay)
 	case u.MTU < 576+d.Overhead || u.MTU > 65535:
 		return fmt.Errorf("emu: underlay MTU %d, want %d to 65535 (%s takes %d bytes of it)", u.MTU, 576+d.Overhead, d.Name, d.Overhead)
+	case d.Standalone: // the ranges have no meaning
 	case c.PodCIDR.Overlaps(c.ServiceCIDR):
 		return fmt.Errorf("emu: pod CIDR %v overlaps service CIDR %v", c.PodCIDR, c.ServiceCIDR)
 	case c.PodCIDR.Overlaps(u.Subnet):
@@ -252,6 +254,13 @@ func (l *Lab) Close() error {
 
 // errNil is what a lab says to a nil object.
 var errNil = errors.New("emu: object is nil")
+
+// Standalone reports whether the nodes of a design are hosts without Kubernetes,
+// as those of docker-bridge are: no kube-proxy, no Services, no pod CIDRs.
+func Standalone(design string) bool {
+	d, ok := overlay.Find(design)
+	return ok && d.Standalone
+}
 
 // errClosed is what a lab says after Close.
 var errClosed = errors.New("emu: lab is closed")

@@ -29,7 +29,7 @@ type Node struct {
 type NodeConfig struct {
 	Name    string           // if empty, "node" and its number
 	Addr    netip.Addr       // on the underlay; if zero, .10 plus its number
-	PodCIDR netip.Prefix     // if zero, the /24 of its number in the cluster CIDR
+	PodCIDR netip.Prefix     // if zero, the /24 of its number in the cluster CIDR; docker-bridge has none
 	Cable   *link.WireConfig // nil for the underlay's own kind
 
 	// Labels of the Node object. topology.kubernetes.io/zone is the zone that
@@ -56,11 +56,7 @@ func (l *Lab) addNode(n *Node, cfg NodeConfig) error {
 	if err := l.nodeDefaults(n, &cfg); err != nil {
 		return err
 	}
-	timeouts := conntrack.Timeouts{TCPEstablished: kubeEstablished, TCPCloseWait: kubeCloseWait}
-	machine, err := withSysctls(stack.Config{
-		Forward: true, BridgeNetfilter: true, RouteLocalnet: true,
-		Conntrack: conntrack.Config{Timeouts: timeouts},
-	}, l.cfg.Sysctls)
+	machine, err := withSysctls(l.nodeKernel(), l.cfg.Sysctls)
 	if err != nil {
 		return err
 	}
@@ -71,8 +67,10 @@ func (l *Lab) addNode(n *Node, cfg NodeConfig) error {
 		return err
 	}
 	n.overlay = overlay.Node{Name: cfg.Name, Host: n.stack, Uplink: n.stack.Device("eth0"), Addr: cfg.Addr, PodCIDR: cfg.PodCIDR}
-	if err := l.startProxy(n); err != nil {
-		return err
+	if !l.design.Standalone {
+		if err := l.startProxy(n); err != nil {
+			return err
+		}
 	}
 	if err := l.cni.AddNode(&n.overlay); err != nil {
 		return err
@@ -86,6 +84,19 @@ func (l *Lab) addNode(n *Node, cfg NodeConfig) error {
 	return l.cluster.AddNode(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: cfg.Name, Labels: cfg.Labels}})
 }
 
+// nodeKernel is the kernel of a node as kubelet and kube-proxy set it, or, on a
+// host without Kubernetes, as dockerd does.
+func (l *Lab) nodeKernel() stack.Config {
+	if l.design.Standalone {
+		return stack.Config{Forward: true}
+	}
+	timeouts := conntrack.Timeouts{TCPEstablished: kubeEstablished, TCPCloseWait: kubeCloseWait}
+	return stack.Config{
+		Forward: true, BridgeNetfilter: true, RouteLocalnet: true,
+		Conntrack: conntrack.Config{Timeouts: timeouts},
+	}
+}
+
 // nodeDefaults fills in what cfg leaves open and refuses what clashes.
 func (l *Lab) nodeDefaults(n *Node, cfg *NodeConfig) error {
 	if cfg.Name == "" {
@@ -93,6 +104,12 @@ func (l *Lab) nodeDefaults(n *Node, cfg *NodeConfig) error {
 	}
 	if !cfg.Addr.IsValid() {
 		cfg.Addr = addTo(l.cfg.Underlay.Subnet.Addr(), uint32(10+n.index))
+	}
+	if l.design.Standalone {
+		if cfg.PodCIDR.IsValid() {
+			return fmt.Errorf("emu: %s: podCIDR %v: nodes of %s have none", cfg.Name, cfg.PodCIDR, l.design.Name)
+		}
+		return nil
 	}
 	if !cfg.PodCIDR.IsValid() {
 		cfg.PodCIDR = netip.PrefixFrom(addTo(l.cfg.PodCIDR.Addr(), uint32(n.index)<<8), 24)

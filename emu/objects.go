@@ -1,16 +1,21 @@
 package emu
 
 import (
+	"fmt"
+
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 )
 
 // AddService adds a Service. Cluster IP and node ports are allocated as the
 // API server does; the result is what was stored. Rules are in place before
-// the next packet.
+// the next packet. A design without Kubernetes has no Services.
 func (l *Lab) AddService(s *corev1.Service) (*corev1.Service, error) {
 	if s == nil {
 		return nil, errNil
+	}
+	if err := l.needKubernetes("Service", s.Name); err != nil {
+		return nil, err
 	}
 	var stored *corev1.Service
 	err := l.change(func() error {
@@ -34,7 +39,18 @@ func (l *Lab) SetEndpointSlice(s *discoveryv1.EndpointSlice) error {
 	if s == nil {
 		return errNil
 	}
+	if err := l.needKubernetes("EndpointSlice", s.Name); err != nil {
+		return err
+	}
 	return l.change(func() error { return l.cluster.SetEndpointSlice(s) })
+}
+
+// needKubernetes refuses an object that no node would act upon.
+func (l *Lab) needKubernetes(kind, name string) error {
+	if !l.design.Standalone {
+		return nil
+	}
+	return fmt.Errorf("emu: %s %q: hosts of %s run no kube-proxy; publish a port of the pod instead (hostPort)", kind, name, l.design.Name)
 }
 
 // Service returns the stored Service, or nil.

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"path"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -22,6 +23,8 @@ type Pod struct {
 	plug *overlay.Pod // what the design was told
 	net  overlay.PodNet
 	spec *corev1.Pod
+
+	proxies []*userProxy // on the node, for published ports
 }
 
 // PodConfig describes a pod in short; AddPodObject takes the whole object.
@@ -47,7 +50,7 @@ func (l *Lab) AddPod(cfg PodConfig) (*Pod, error) {
 
 // AddPodObject adds a pod from its Kubernetes object. Pods need no images:
 // each containerPort of each container is answered, TCP by an HTTP server, UDP
-// by an echo.
+// by an echo. A hostPort is published on the node as the design does it.
 func (l *Lab) AddPodObject(spec *corev1.Pod) (*Pod, error) {
 	if spec == nil {
 		return nil, errNil
@@ -58,7 +61,11 @@ func (l *Lab) AddPodObject(spec *corev1.Pod) (*Pod, error) {
 		return nil, err
 	}
 	l.drv.Sleep(0) // its gratuitous ARP has gone out
-	if err := p.startWorkloads(); err != nil {
+	err = p.startWorkloads()
+	if err == nil {
+		err = p.startProxies()
+	}
+	if err != nil {
 		return nil, errors.Join(err, l.RemovePod(p))
 	}
 	return p, nil
@@ -83,19 +90,26 @@ func (l *Lab) addPod(p *Pod) error {
 	if err != nil {
 		return fmt.Errorf("emu: pod %s: %w", name, err)
 	}
+	ports, err := hostPorts(s)
+	if err != nil {
+		return fmt.Errorf("emu: pod %s: %w", name, err)
+	}
 	cfg.OnEcho = func(from netip.Addr) { p.notePeer("icmp", netip.AddrPortFrom(from, 0)) }
 	if err := l.cluster.AddPod(s); err != nil {
 		return err
 	}
 	p.node = node
 	p.Machine = Machine{lab: l, name: name, stack: stack.NewHost(l.drv, cfg)}
-	p.plug = &overlay.Pod{Namespace: s.Namespace, Name: s.Name, Host: p.stack, Annotations: s.Annotations}
+	p.plug = &overlay.Pod{Namespace: s.Namespace, Name: s.Name, Host: p.stack, Annotations: s.Annotations, HostPorts: ports}
 	if p.net, err = l.cni.AddPod(&node.overlay, p.plug); err != nil {
 		l.cluster.RemovePod(s.Namespace, s.Name)
-		return err
+		return fmt.Errorf("emu: pod %s: %w", name, err)
 	}
 	p.addr = p.net.Addr
-	l.machines[name], l.addrs[p.addr] = &p.Machine, &p.Machine
+	l.machines[name] = &p.Machine
+	if !l.design.Standalone { // hosts without a cluster give out the same addresses
+		l.addrs[p.addr] = &p.Machine
+	}
 	l.pods = append(l.pods, p)
 	p.applyLink() // its node may be off
 	l.setUp(p.stack)
@@ -103,6 +117,31 @@ func (l *Lab) addPod(p *Pod) error {
 	s.Status.PodIP, s.Status.HostIP, s.Status.Phase = p.addr.String(), node.addr.String(), corev1.PodRunning
 	s.Status.PodIPs = []corev1.PodIP{{IP: s.Status.PodIP}}
 	return l.cluster.UpdatePod(s)
+}
+
+// hostPorts lists the ports that the pod's containers publish on the node.
+func hostPorts(s *corev1.Pod) (out []overlay.HostPort, err error) {
+	for _, c := range s.Spec.Containers {
+		for _, port := range c.Ports {
+			if port.HostPort == 0 {
+				continue
+			}
+			p := overlay.HostPort{Proto: "tcp", HostPort: uint16(port.HostPort), PodPort: uint16(port.ContainerPort)}
+			if port.Protocol != "" {
+				p.Proto = strings.ToLower(string(port.Protocol))
+			}
+			if port.HostIP != "" {
+				if p.HostIP, err = netip.ParseAddr(port.HostIP); err != nil {
+					return nil, fmt.Errorf("container %s: hostIP %q of port %d, want an IP address", c.Name, port.HostIP, port.ContainerPort)
+				}
+			}
+			if p.HostIP.IsUnspecified() {
+				p.HostIP = netip.Addr{}
+			}
+			out = append(out, p)
+		}
+	}
+	return out, nil
 }
 
 // schedule finds the node of that name, or the one with the fewest pods.
@@ -139,6 +178,9 @@ func (l *Lab) RemovePod(p *Pod) error {
 	if p == nil {
 		return errNil
 	}
+	for _, u := range p.proxies {
+		u.close()
+	}
 	p.close()
 	return l.change(func() error {
 		i := slices.Index(l.pods, p)
@@ -147,7 +189,9 @@ func (l *Lab) RemovePod(p *Pod) error {
 		}
 		l.pods = slices.Delete(l.pods, i, i+1)
 		delete(l.machines, p.name)
-		delete(l.addrs, p.addr)
+		if l.addrs[p.addr] == &p.Machine {
+			delete(l.addrs, p.addr)
+		}
 		if err := l.cni.RemovePod(&p.node.overlay, p.plug); err != nil {
 			return err
 		}

@@ -62,10 +62,12 @@ func mustParse(text string) *netfilter.Script {
 
 // objectsChanged notes that Services or endpoints have changed. Rules follow
 // before the next packet, or when the proxies' delay has passed: a burst of
-// changes costs one sync. The caller holds the lock.
+// changes costs one sync. Hosts without Kubernetes have none. The caller holds
+// the lock.
 func (l *Lab) objectsChanged() {
 	switch {
-	case l.stale:
+	case l.stale, l.design.Standalone:
+		return
 	case l.cfg.ProxySyncDelay > 0:
 		l.drv.AfterFunc(l.source, l.cfg.ProxySyncDelay, l.syncLocked)
 	default:

@@ -100,6 +100,12 @@ func (b *Bridge) RemovePort(p *BridgePort) {
 	p.medium.Bind(nil)
 }
 
+// Carrier reports whether the bridge device has a carrier: one of its ports
+// does.
+func (b *Bridge) Carrier() bool {
+	return slices.ContainsFunc(b.ports, func(p *BridgePort) bool { return p.medium.Up() })
+}
+
 // Ports returns the ports in the order in which they were added.
 func (b *Bridge) Ports() []*BridgePort { return slices.Clone(b.ports) }
 

@@ -109,6 +109,7 @@ type Proxy struct {
 var designs = []Design{
 	FlannelVXLAN,
 	FlannelVXLANDirectRouting,
+	DockerBridge,
 }
 
 // Designs returns all designs, in the order in which they are documented.

@@ -13,6 +13,7 @@ import (
 const (
 	DropOtherHost    link.Reason = "frame for another host"
 	DropDeviceDown   link.Reason = "device is down"
+	DropNoCarrier    link.Reason = "device has no carrier"
 	DropEtherType    link.Reason = "protocol is not handled"
 	DropBadHeader    link.Reason = "bad IP header"
 	DropBadARP       link.Reason = "bad ARP packet"
@@ -222,6 +223,13 @@ func (d *Device) SetUp(up bool) {
 	}
 }
 
+// Carrier reports whether the device can carry frames, as far as it knows. A
+// bridge without a port that is up cannot: it is NO-CARRIER in `ip link`, and
+// what is sent by it is dropped before a capture sees it. Its routes stay.
+func (d *Device) Carrier() bool {
+	return d.up && (d.bridge == nil || d.bridge.Carrier())
+}
+
 // validMTU reports whether a device can have the MTU: at least what every IPv4
 // link carries (RFC 791 §3.2), at most what an IPv4 packet holds.
 func validMTU(mtu int) bool { return mtu >= 68 && mtu <= 65535 }
@@ -276,8 +284,13 @@ func (d *Device) sendIP(f *link.Frame, dst link.MAC) {
 
 // sendFrame puts an Ethernet header in front of f and transmits it.
 func (d *Device) sendFrame(f *link.Frame, dst link.MAC, etherType uint16) {
-	if !d.up {
+	switch {
+	case !d.up:
 		d.point.Drop(f, DropDeviceDown)
+		return
+	case d.bridge != nil && !d.bridge.Carrier():
+		d.point.Count(DropNoCarrier)
+		f.Release()
 		return
 	}
 	link.PutEthernet(f.Push(link.EthernetHeader), dst, d.MAC, etherType)
