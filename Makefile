@@ -44,7 +44,7 @@ bench: ## Measure, as ratios against two bare gVisor stacks in the same run
 fuzz: ## Run every fuzz target for FUZZTIME
 	@set -e; $(GO) list ./... | while read -r pkg; do \
 	  $(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' | while read -r f; do \
-	    echo "$$pkg $$f"; $(GO) test $$pkg -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) </dev/null || exit 1; \
+	    echo "$$pkg $$f"; $(GO) test $$pkg -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s </dev/null || exit 1; \
 	  done || exit 1; \
 	done
 

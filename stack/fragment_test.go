@@ -240,34 +240,59 @@ func TestReassemblyMemory(t *testing.T) {
 	}
 }
 
+// FuzzReassembly: sequences of pieces, of one datagram or several, to the node
+// and through it. Six bytes make a piece:
+//
+//	0  offset in steps of 8 bytes, low byte
+//	1  bits 0-4 the rest of it, bit 5 more follow, bit 6 40 bytes of options,
+//	   bit 7 it comes by the bridge
+//	2  length of the payload divided by 8
+//	3  bits 0-1 to whom, see plotAddrs, 2-3 identification, 4 UDP, 5-7 bytes more
+//	4  the byte that the payload is made of
+//	5  how long to wait afterwards, in eighths of a second, if above 0x80
 func FuzzReassembly(f *testing.F) {
-	f.Add([]byte{0, 2, 1, 2, 2, 0})          // two pieces, in order
-	f.Add([]byte{2, 2, 0, 0, 2, 1})          // reversed
-	f.Add([]byte{0, 4, 1, 2, 4, 1, 6, 1, 0}) // overlap
+	f.Add([]byte{0, 0x20, 2, 0, 8, 0, 2, 0, 2, 0, 0, 0})                       // two pieces, in order
+	f.Add([]byte{2, 0, 2, 0, 0, 0, 0, 0x20, 2, 0, 8, 0})                       // reversed
+	f.Add([]byte{0, 0x20, 4, 0, 8, 0, 2, 0x20, 4, 0, 1, 0, 6, 0, 1, 0, 0, 0})  // overlap
+	f.Add([]byte{0, 0x20, 2, 1, 8, 0, 2, 0, 2, 1, 0, 0})                       // through the node
+	f.Add([]byte{0, 0xa0, 2, 2, 8, 0, 2, 0x80, 2, 2, 0, 0})                    // over the bridge
+	f.Add([]byte{0, 0x60, 2, 0, 8, 0, 0xfe, 0x1f, 1, 0, 0, 0, 2, 0, 2, 0, 0})  // options, and beyond 65535 bytes
+	f.Add([]byte{0, 0x20, 2, 0, 8, 0xff, 0, 0x20, 2, 4, 8, 0xff, 2, 0, 2, 0})  // two of them, 16 s apart
+	f.Add([]byte{0, 0x20, 1, 0x10, 53, 0, 1, 0x20, 1, 0x14, 1, 0, 1, 0, 1, 0}) // never complete
 	f.Fuzz(func(t *testing.T, script []byte) {
-		h, d := looseHost(t)
-		// Three bytes make a piece: where, how long, and whether more follow.
-		for ; len(script) >= 3; script = script[3:] {
-			hdr := between("10.0.0.2", "10.0.0.1", protoICMP)
-			hdr.flags = uint16(script[0]) * 33 & fragOffset
-			if script[2]&1 != 0 {
-				hdr.flags |= flagMF
+		besiege(t, func(s *siege) {
+			for n := 0; len(script) >= 6 && n < 4*maxPlot; n, script = n+1, script[6:] {
+				s.attack(s.doors[script[1]>>7], s.doors[script[1]>>7].wrap(0, etherIPv4, scriptedPiece([6]byte(script))))
+				s.wait(time.Duration(max(0, int(script[5])-0x80)) * time.Second / 8)
 			}
-			body := bytes.Repeat([]byte{script[0]}, int(script[1])*8+int(script[2]>>5))
-			pkt := ipPacket(hdr, body)
-			if script[2]&2 != 0 { // with options
-				pkt = append(pkt[:20:20], append(make([]byte, 40), body...)...)
-				pkt[0] = 0x4f
-				binary.BigEndian.PutUint16(pkt[2:], uint16(len(pkt)))
-				ipv4(pkt).fixChecksum()
+			for _, q := range s.node.frags.queues {
+				if q.got > len(q.data) || q.total >= 0 && len(q.data) > q.total {
+					t.Errorf("datagram of %d bytes, %d came, %d kept", q.total, q.got, len(q.data))
+				}
 			}
-			receive(h, d, frame(d.MAC, link.MAC{2, 1}, etherIPv4, pkt))
-		}
-		for _, q := range h.frags.queues {
-			if q.got > len(q.data) || q.total >= 0 && len(q.data) > q.total {
-				t.Errorf("datagram of %d bytes, %d came, %d kept", q.total, q.got, len(q.data))
-			}
-		}
-		settle(t, h)
+		})
 	})
+}
+
+// scriptedPiece is the piece of a datagram that six bytes describe.
+func scriptedPiece(c [6]byte) []byte {
+	ends := plotAddrs[c[3]&3]
+	hdr := between(ends.src, ends.dst, protoICMP)
+	if c[3]&0x10 != 0 {
+		hdr.proto = protoUDP
+	}
+	hdr.id = 1 + uint16(c[3]>>2&3)
+	hdr.flags = uint16(c[1]&0x1f)<<8 | uint16(c[0])
+	if c[1]&0x20 != 0 {
+		hdr.flags |= flagMF
+	}
+	body := bytes.Repeat([]byte{c[4]}, min(int(c[2])*8+int(c[3]>>5), 1400))
+	pkt := ipPacket(hdr, body)
+	if c[1]&0x40 != 0 {
+		pkt = append(pkt[:20:20], append(make([]byte, 40), body...)...)
+		pkt[0] = 0x4f
+		binary.BigEndian.PutUint16(pkt[2:], uint16(len(pkt)))
+		ipv4(pkt).fixChecksum()
+	}
+	return pkt
 }
