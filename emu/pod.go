@@ -81,16 +81,16 @@ func (l *Lab) addPod(p *Pod) error {
 	if l.machines[name] != nil {
 		return fmt.Errorf("emu: there is already a pod %q", name)
 	}
-	node, err := l.schedule(s.Spec.NodeName)
+	ports, err := hostPorts(s)
+	if err != nil {
+		return fmt.Errorf("emu: pod %s: %w", name, err)
+	}
+	node, err := l.schedule(s.Spec.NodeName, ports)
 	if err != nil {
 		return fmt.Errorf("emu: pod %s: %w", name, err)
 	}
 	s.Spec.NodeName = node.name
 	cfg, err := l.podConfig(name, node, s)
-	if err != nil {
-		return fmt.Errorf("emu: pod %s: %w", name, err)
-	}
-	ports, err := hostPorts(s)
 	if err != nil {
 		return fmt.Errorf("emu: pod %s: %w", name, err)
 	}
@@ -144,8 +144,9 @@ func hostPorts(s *corev1.Pod) (out []overlay.HostPort, err error) {
 	return out, nil
 }
 
-// schedule finds the node of that name, or the one with the fewest pods.
-func (l *Lab) schedule(name string) (*Node, error) {
+// schedule finds the node of that name, or of those on which the ports are free
+// the one with the fewest pods.
+func (l *Lab) schedule(name string, ports []overlay.HostPort) (*Node, error) {
 	if name != "" {
 		for _, n := range l.nodes {
 			if n.name == name {
@@ -158,10 +159,18 @@ func (l *Lab) schedule(name string) (*Node, error) {
 		return nil, fmt.Errorf("there is no node to run it on")
 	}
 	count := make(map[*Node]int)
+	taken := make(map[*Node]bool)
 	for _, p := range l.pods {
 		count[p.node]++
+		for _, port := range ports {
+			taken[p.node] = taken[p.node] || slices.ContainsFunc(p.plug.HostPorts, port.Clashes)
+		}
 	}
-	return slices.MinFunc(l.nodes, func(a, b *Node) int { return count[a] - count[b] }), nil
+	free := slices.DeleteFunc(slices.Clone(l.nodes), func(n *Node) bool { return taken[n] })
+	if len(free) == 0 {
+		return nil, fmt.Errorf("of %d nodes none has a free port for it: %v", len(l.nodes), ports)
+	}
+	return slices.MinFunc(free, func(a, b *Node) int { return count[a] - count[b] }), nil
 }
 
 // Node returns the node that the pod runs on.

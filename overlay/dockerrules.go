@@ -95,11 +95,11 @@ func (h *dockerHost) checkPorts(ports []HostPort) error {
 		if err := p.check(h.node.Host); err != nil {
 			return fmt.Errorf("overlay: docker: %w", err)
 		}
-		if slices.ContainsFunc(ports[:i], p.clashes) {
+		if slices.ContainsFunc(ports[:i], p.Clashes) {
 			return fmt.Errorf("overlay: docker: %s: Bind for %v failed: port is already allocated, to this container", h.node.Name, p)
 		}
 		for _, c := range h.containers {
-			if slices.ContainsFunc(c.published, p.clashes) {
+			if slices.ContainsFunc(c.published, p.Clashes) {
 				return fmt.Errorf("overlay: docker: %s: Bind for %v failed: port is already allocated, to container %s", h.node.Name, p, c.name)
 			}
 		}

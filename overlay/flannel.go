@@ -26,6 +26,7 @@ type flanneld struct {
 	node    *Node
 	backend flannelBackend
 	pods    *bridgeCNI
+	ports   *portmap
 	held    bool // the others have been told of its lease
 }
 
@@ -74,7 +75,7 @@ func (c *flannel) AddNode(n *Node) error {
 	if err != nil {
 		return err
 	}
-	d := &flanneld{node: n, backend: b, pods: newBridgeCNI(n, b.mtu(), c.network.PodCIDR)}
+	d := &flanneld{node: n, backend: b, pods: newBridgeCNI(n, b.mtu(), c.network.PodCIDR), ports: newPortmap(n, "cbr0")}
 	for _, o := range c.order {
 		if o.held {
 			if err := c.network.failed(n, b.add(o.backend.lease())); err != nil {
@@ -139,7 +140,14 @@ func (c *flannel) AddPod(n *Node, pod *Pod) (PodNet, error) {
 	if err != nil {
 		return PodNet{}, err
 	}
-	return d.pods.add(pod.Host)
+	if err := d.ports.check(pod); err != nil {
+		return PodNet{}, err
+	}
+	net, err := d.pods.add(pod.Host)
+	if err != nil {
+		return PodNet{}, err
+	}
+	return net, d.ports.add(pod, net.Device.Addrs()[0])
 }
 
 // RemovePod implements CNI.
@@ -148,7 +156,7 @@ func (c *flannel) RemovePod(n *Node, pod *Pod) error {
 	if err != nil {
 		return err
 	}
-	return d.pods.remove(pod.Host)
+	return errors.Join(d.ports.remove(pod), d.pods.remove(pod.Host))
 }
 
 func (c *flannel) daemon(n *Node) (*flanneld, error) {

@@ -22,8 +22,8 @@ func (p HostPort) String() string {
 	return fmt.Sprintf("%s:%d/%s", p.listenIP(), p.HostPort, p.Proto)
 }
 
-// clashes reports whether two ports cannot both be had.
-func (p HostPort) clashes(o HostPort) bool {
+// Clashes reports whether two ports of one node cannot both be had.
+func (p HostPort) Clashes(o HostPort) bool {
 	return p.Proto == o.Proto && p.HostPort == o.HostPort && (p.HostIP == o.HostIP || !p.HostIP.IsValid() || !o.HostIP.IsValid())
 }
 
