@@ -1,7 +1,7 @@
 package emu
 
 // SetLink plugs the machine's cable in or pulls it: for a pod the node's end of
-// its veth pair, for others the cable to the underlay. What is in flight on a
+// its veth pair, for others the cable to the underlay, for a router all cables. What is in flight on a
 // cable is lost when it is pulled.
 func (m *Machine) SetLink(up bool) {
 	m.lab.drv.Do(func() {
@@ -13,8 +13,10 @@ func (m *Machine) SetLink(up bool) {
 // applyLink brings the machine's link to the state that its cable and, for a
 // pod, its node give it. The caller holds the lock.
 func (m *Machine) applyLink() {
-	if m.cable != nil {
-		m.cable.SetUp(!m.unplugged && !m.off)
+	for _, p := range m.plugs {
+		p.cable.SetUp(!m.unplugged && !m.off && !p.segment.off)
+	}
+	if len(m.plugs) > 0 {
 		return
 	}
 	for _, p := range m.lab.pods {

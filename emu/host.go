@@ -16,9 +16,11 @@ type Host struct {
 
 // HostConfig describes a machine outside the cluster.
 type HostConfig struct {
-	Name  string           // unique in the lab
-	Addr  netip.Addr       // on the underlay; if zero, a free one from the upper end
-	Cable *link.WireConfig // nil for the underlay's own kind
+	Name    string           // unique in the lab
+	Segment string           // of the underlay; if empty, the one of Addr, else the first
+	Addr    netip.Addr       // on the segment; if zero, a free one from the upper end
+	Cable   *link.WireConfig // nil for the segment's own kind
+	Routes  []Route          // besides the default route to the segment's gateway
 
 	// Sysctls are kernel parameters of the machine, by name; see stack.Sysctls.
 	Sysctls map[string]string
@@ -28,40 +30,43 @@ type HostConfig struct {
 func (l *Lab) AddHost(cfg HostConfig) (*Host, error) {
 	h := &Host{}
 	var err error
-	l.drv.Do(func() {
-		if !cfg.Addr.IsValid() {
-			cfg.Addr = l.freeAddr()
-		}
-		var machine stack.Config
-		if machine, err = withSysctls(machine, cfg.Sysctls); err != nil {
-			err = fmt.Errorf("emu: %s: %w", cfg.Name, err)
-			return
-		}
-		if err = l.attach(&h.Machine, cfg.Name, cfg.Addr, cfg.Cable, machine); err == nil {
-			err = l.defaultRoute(&h.Machine)
-			l.hosts = append(l.hosts, h)
-		}
-	})
+	l.drv.Do(func() { err = l.addHost(h, cfg) })
 	if err != nil {
 		return nil, err
 	}
 	return h, nil
 }
 
-// freeAddr picks an underlay address that nobody has, from the top down.
-func (l *Lab) freeAddr() netip.Addr {
-	subnet := l.cfg.Underlay.Subnet
-	a := stack.LastAddr(subnet).Prev()
-	for subnet.Contains(a) && l.addrs[a] != nil {
+func (l *Lab) addHost(h *Host, cfg HostConfig) error {
+	s, err := l.segmentFor(cfg.Segment, cfg.Addr)
+	if err != nil {
+		return fmt.Errorf("emu: %s: %w", cfg.Name, err)
+	}
+	if !cfg.Addr.IsValid() {
+		cfg.Addr = l.freeAddr(s)
+	}
+	machine, err := withSysctls(stack.Config{}, cfg.Sysctls)
+	if err != nil {
+		return fmt.Errorf("emu: %s: %w", cfg.Name, err)
+	}
+	if err := l.attach(&h.Machine, cfg.Name, s, cfg.Addr, cfg.Cable, machine); err != nil {
+		return err
+	}
+	l.hosts = append(l.hosts, h)
+	return l.machineRoutes(&h.Machine, cfg.Routes)
+}
+
+// freeAddr picks an address of a segment that nobody has, from the top down.
+func (l *Lab) freeAddr(s *segment) netip.Addr {
+	a := stack.LastAddr(s.Subnet).Prev()
+	for s.Subnet.Contains(a) && l.addrs[a] != nil {
 		a = a.Prev()
 	}
 	return a
 }
 
-// attach makes a machine with a cable to the underlay. The caller holds the
-// lock.
-func (l *Lab) attach(m *Machine, name string, addr netip.Addr, cable *link.WireConfig, cfg stack.Config) error {
-	subnet := l.cfg.Underlay.Subnet
+// attach makes a machine with a cable to a segment. The caller holds the lock.
+func (l *Lab) attach(m *Machine, name string, s *segment, addr netip.Addr, cable *link.WireConfig, cfg stack.Config) error {
 	switch {
 	case l.closed:
 		return errClosed
@@ -69,59 +74,19 @@ func (l *Lab) attach(m *Machine, name string, addr netip.Addr, cable *link.WireC
 		return fmt.Errorf("emu: machine name %q, want one or more characters and no slash", name)
 	case l.machines[name] != nil:
 		return fmt.Errorf("emu: there is already a machine %q", name)
-	case !subnet.Contains(addr) || addr == subnet.Addr() || addr == stack.LastAddr(subnet):
-		return fmt.Errorf("emu: %s: address %v is not a host address of the underlay %v", name, addr, subnet)
-	case l.addrs[addr] != nil:
-		return fmt.Errorf("emu: %s: address %v is already that of %s", name, addr, l.addrs[addr].name)
 	}
-	wire := l.cfg.Underlay.Cable
-	if cable != nil {
-		wire = *cable
-	}
-	if err := wire.Validate(); err != nil {
-		return fmt.Errorf("emu: %s: %w", name, err)
+	if err := l.checkAddr(name, s, addr); err != nil {
+		return err
 	}
 	cfg.Name = name
 	cfg.OnEcho = func(from netip.Addr) { m.notePeer("icmp", netip.AddrPortFrom(from, 0)) }
 	cfg.OnDevice = l.newDevice
-	s := stack.NewHost(l.drv, cfg)
-	w := l.drv.NewWire(name, wire)
-	plug := l.underlay.AddPort(name, w.B)
-	eth0, err := s.AddEthernet("eth0", link.LocalMAC(s.Rand("eth0").Uint64()), l.cfg.Underlay.MTU, w.A)
-	if err != nil {
+	*m = Machine{lab: l, name: name, stack: stack.NewHost(l.drv, cfg), addr: addr}
+	if err := l.plugIn(m, s, addr, cable); err != nil {
 		return err
 	}
-	if err := eth0.AddAddr(netip.PrefixFrom(addr, subnet.Bits())); err != nil {
-		return err
-	}
-	*m = Machine{lab: l, name: name, stack: s, addr: addr, cable: w, plug: plug}
-	l.machines[name], l.addrs[addr] = m, m
-	l.setUp(s)
+	l.machines[name] = m
+	m.applyLink() // its segment may be off
+	l.setUp(m.stack)
 	return nil
-}
-
-// addGateway adds the underlay's router. It leads nowhere: what the cluster
-// sends to the world ends there.
-func (l *Lab) addGateway() error {
-	var err error
-	g := &Host{}
-	l.drv.Do(func() {
-		l.gateway = l.cfg.Underlay.Subnet.Addr().Next()
-		if err = l.attach(&g.Machine, "gateway", l.gateway, nil, stack.Config{Forward: true}); err != nil {
-			return
-		}
-		l.hosts = append(l.hosts, g)
-		err = g.stack.AddRoute(stack.Route{Dst: everywhere, Type: stack.Blackhole})
-	})
-	return err
-}
-
-var everywhere = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
-
-// defaultRoute points a machine at the gateway, if there is one.
-func (l *Lab) defaultRoute(m *Machine) error {
-	if !l.gateway.IsValid() {
-		return nil
-	}
-	return m.stack.AddRoute(stack.Route{Dst: everywhere, Via: l.gateway, Dev: m.stack.Device("eth0")})
 }

@@ -60,10 +60,13 @@ type Config struct {
 	Settle func()
 }
 
-// Underlay is one Ethernet segment: every machine has a cable to one switch.
+// Underlay is the network between nodes. The zero value is one Ethernet segment,
+// where every machine has a cable to one switch; Segments and Routers make it
+// larger.
 type Underlay struct {
-	// Subnet is the machines' network. If zero, 192.168.56.0/24: its first
-	// address is the gateway's, node N has the one after .10+N-1.
+	// Subnet is the network of the only segment, "underlay". If zero,
+	// 192.168.56.0/24, or that of the first of Segments: its first address is the
+	// gateway's, node N has the one after .10+N-1.
 	Subnet netip.Prefix
 
 	// MTU of the machines' devices. If zero, 1500.
@@ -75,6 +78,12 @@ type Underlay struct {
 
 	// NoGateway leaves the gateway away, and with it the default routes.
 	NoGateway bool
+
+	// Segments are the segments, if there is more than one to have.
+	Segments []Segment
+
+	// Routers join the segments. If empty, a router named "gateway" joins all.
+	Routers []Router
 }
 
 func (c *Config) setDefaults() {
@@ -87,13 +96,8 @@ func (c *Config) setDefaults() {
 	if !c.ServiceCIDR.IsValid() {
 		c.ServiceCIDR = netip.MustParsePrefix("10.96.0.0/12")
 	}
-	if !c.Underlay.Subnet.IsValid() {
-		c.Underlay.Subnet = netip.MustParsePrefix("192.168.56.0/24")
-	}
-	if c.Underlay.MTU == 0 {
-		c.Underlay.MTU = 1500
-	}
-	c.PodCIDR, c.Underlay.Subnet = c.PodCIDR.Masked(), c.Underlay.Subnet.Masked()
+	c.PodCIDR = c.PodCIDR.Masked()
+	c.Underlay.setDefaults()
 }
 
 // A Lab is a running network. Its methods may be called from any goroutine.
@@ -104,8 +108,7 @@ type Lab struct {
 	cni     overlay.CNI
 	cluster *kube.Cluster
 
-	underlay *link.Bridge
-	gateway  netip.Addr
+	segments []*segment
 	nodes    []*Node
 	numbered int // of nodes, given so far: a number is not used again
 	pods     []*Pod
@@ -155,40 +158,38 @@ func New(cfg Config) (*Lab, error) {
 
 // check finds what cannot work before anything is built.
 func (c *Config) check(d overlay.Design) error {
-	u := c.Underlay
-	for name, p := range map[string]netip.Prefix{"pod CIDR": c.PodCIDR, "underlay subnet": u.Subnet} {
-		if !p.Addr().Is4() {
-			return fmt.Errorf("emu: %s %v: want an IPv4 prefix", name, p)
-		}
-	}
 	switch {
+	case !c.PodCIDR.Addr().Is4():
+		return fmt.Errorf("emu: pod CIDR %v: want an IPv4 prefix", c.PodCIDR)
 	case c.Nodes < 0:
 		return fmt.Errorf("emu: %d nodes, want 0 or more", c.Nodes)
 	case c.ProxySyncDelay < 0:
 		return fmt.Errorf("emu: proxy sync delay %v, want 0 or more", c.ProxySyncDelay)
-	case u.MTU < 576+d.Overhead || u.MTU > 65535:
-		return fmt.Errorf("emu: underlay MTU %d, want %d to 65535 (%s takes %d bytes of it)", u.MTU, 576+d.Overhead, d.Name, d.Overhead)
 	case d.Standalone: // the ranges have no meaning
 	case c.PodCIDR.Overlaps(c.ServiceCIDR):
 		return fmt.Errorf("emu: pod CIDR %v overlaps service CIDR %v", c.PodCIDR, c.ServiceCIDR)
-	case c.PodCIDR.Overlaps(u.Subnet):
-		return fmt.Errorf("emu: pod CIDR %v overlaps underlay subnet %v", c.PodCIDR, u.Subnet)
-	case c.ServiceCIDR.Overlaps(u.Subnet):
-		return fmt.Errorf("emu: service CIDR %v overlaps underlay subnet %v", c.ServiceCIDR, u.Subnet)
 	}
 	if _, err := withSysctls(stack.Config{}, c.Sysctls); err != nil {
 		return fmt.Errorf("emu: %w", err)
 	}
-	return u.Cable.Validate()
+	ranges := map[string]netip.Prefix{"pod CIDR": c.PodCIDR, "service CIDR": c.ServiceCIDR}
+	if d.Standalone {
+		ranges = nil
+	}
+	return c.Underlay.check(d.Name, d.Overhead, ranges)
 }
 
 // build makes the underlay and the first nodes.
 func (l *Lab) build() error {
-	l.drv.Do(func() { l.underlay = l.drv.NewBridge("underlay") })
-	if !l.cfg.Underlay.NoGateway {
-		if err := l.addGateway(); err != nil {
-			return err
+	var err error
+	l.drv.Do(func() {
+		for _, s := range l.cfg.Underlay.Segments {
+			l.segments = append(l.segments, &segment{Segment: s, bridge: l.drv.NewBridge(s.Name)})
 		}
+		err = l.addRouters()
+	})
+	if err != nil {
+		return err
 	}
 	for range l.cfg.Nodes {
 		if _, err := l.AddNode(NodeConfig{}); err != nil {
@@ -296,7 +297,7 @@ func (l *Lab) Pods() []*Pod {
 	return list
 }
 
-// Hosts returns the machines outside the cluster, the gateway first.
+// Hosts returns the machines outside the cluster, the routers first.
 func (l *Lab) Hosts() []*Host {
 	var list []*Host
 	l.drv.Do(func() { list = slices.Clone(l.hosts) })

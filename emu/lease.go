@@ -70,8 +70,6 @@ func errGone(n *Node) error { return fmt.Errorf("emu: node %s was removed before
 // detach unplugs a machine from the underlay for good and forgets its name and
 // address. The caller holds the lock.
 func (l *Lab) detach(m *Machine) {
-	m.cable.SetUp(false)
-	l.underlay.RemovePort(m.plug)
+	l.unplug(m)
 	delete(l.machines, m.name)
-	delete(l.addrs, m.addr)
 }

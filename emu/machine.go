@@ -23,10 +23,9 @@ type Machine struct {
 	name      string
 	stack     *stack.Host
 	addr      netip.Addr
-	cable     *link.Wire       // to the underlay; nil for a pod
-	plug      *link.BridgePort // where the cable ends
-	off       bool             // a node that is switched off
-	unplugged bool             // the cable was pulled
+	plugs     []plug // into segments of the underlay; none for a pod
+	off       bool   // a node that is switched off
+	unplugged bool   // the cable was pulled
 	client    sync.Once
 	http      *http.Client
 }
@@ -44,9 +43,24 @@ func (m *Machine) Addr() netip.Addr { return m.addr }
 // They are guarded by the driver's lock: use them inside Lab.Driver().Do.
 func (m *Machine) Stack() *stack.Host { return m.stack }
 
-// Cable returns the cable to the underlay's switch, nil for a pod. A is the
-// machine's end. It is guarded by the driver's lock.
-func (m *Machine) Cable() *link.Wire { return m.cable }
+// Cable returns the cable to the underlay's switch, a router's first, nil for a
+// pod. A is the machine's end. It is guarded by the driver's lock.
+func (m *Machine) Cable() *link.Wire {
+	if len(m.plugs) == 0 {
+		return nil
+	}
+	return m.plugs[0].cable
+}
+
+// CableTo returns the cable to a segment, or nil.
+func (m *Machine) CableTo(segment string) *link.Wire {
+	for _, p := range m.plugs {
+		if p.segment.Name == segment {
+			return p.cable
+		}
+	}
+	return nil
+}
 
 // Dial connects like net.Dial. Network is tcp, tcp4, udp or udp4.
 func (m *Machine) Dial(network, address string) (net.Conn, error) {

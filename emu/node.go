@@ -28,9 +28,11 @@ type Node struct {
 // NodeConfig describes a node. The zero value is the next node of the lab.
 type NodeConfig struct {
 	Name    string           // if empty, "node" and its number
-	Addr    netip.Addr       // on the underlay; if zero, .10 plus its number
+	Segment string           // of the underlay; if empty, the one of Addr, else the first
+	Addr    netip.Addr       // on the segment; if zero, .10 plus its number
 	PodCIDR netip.Prefix     // if zero, the /24 of its number in the cluster CIDR; docker-bridge has none
-	Cable   *link.WireConfig // nil for the underlay's own kind
+	Cable   *link.WireConfig // nil for the segment's own kind
+	Routes  []Route          // besides the default route to the segment's gateway
 
 	// Labels of the Node object. topology.kubernetes.io/zone is the zone that
 	// spec.trafficDistribution of Services prefers.
@@ -53,17 +55,21 @@ func (l *Lab) AddNode(cfg NodeConfig) (*Node, error) {
 
 func (l *Lab) addNode(n *Node, cfg NodeConfig) error {
 	n.index = l.numbered + 1
-	if err := l.nodeDefaults(n, &cfg); err != nil {
+	s, err := l.segmentFor(cfg.Segment, cfg.Addr)
+	if err != nil {
+		return fmt.Errorf("emu: node %d: %w", n.index, err)
+	}
+	if err := l.nodeDefaults(n, s, &cfg); err != nil {
 		return err
 	}
 	machine, err := withSysctls(l.nodeKernel(), l.cfg.Sysctls)
 	if err != nil {
 		return err
 	}
-	if err := l.attach(&n.Machine, cfg.Name, cfg.Addr, cfg.Cable, machine); err != nil {
+	if err := l.attach(&n.Machine, cfg.Name, s, cfg.Addr, cfg.Cable, machine); err != nil {
 		return err
 	}
-	if err := l.defaultRoute(&n.Machine); err != nil {
+	if err := l.machineRoutes(&n.Machine, cfg.Routes); err != nil {
 		return err
 	}
 	n.overlay = overlay.Node{Name: cfg.Name, Host: n.stack, Uplink: n.stack.Device("eth0"), Addr: cfg.Addr, PodCIDR: cfg.PodCIDR}
@@ -98,12 +104,12 @@ func (l *Lab) nodeKernel() stack.Config {
 }
 
 // nodeDefaults fills in what cfg leaves open and refuses what clashes.
-func (l *Lab) nodeDefaults(n *Node, cfg *NodeConfig) error {
+func (l *Lab) nodeDefaults(n *Node, s *segment, cfg *NodeConfig) error {
 	if cfg.Name == "" {
 		cfg.Name = fmt.Sprintf("node%d", n.index)
 	}
 	if !cfg.Addr.IsValid() {
-		cfg.Addr = addTo(l.cfg.Underlay.Subnet.Addr(), uint32(10+n.index))
+		cfg.Addr = addTo(s.Subnet.Addr(), uint32(10+n.index))
 	}
 	if l.design.Standalone {
 		if cfg.PodCIDR.IsValid() {
