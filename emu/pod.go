@@ -15,6 +15,10 @@ import (
 	"github.com/podwire/podwire/stack"
 )
 
+// NetworkAnnotation is the annotation by which a pod chooses its network where a
+// host has several: see [overlay.DockerBridge].
+const NetworkAnnotation = overlay.NetworkAnnotation
+
 // A Pod is a pod on a node. Its containers share one network namespace: its
 // addresses, ports and 127.0.0.1.
 type Pod struct {

@@ -14,17 +14,20 @@ import (
 
 // startWorkloads answers every declared port of the pod.
 func (p *Pod) startWorkloads() error {
-	seen := make(map[string]bool)
+	seen := make(map[string]string) // by port, the container that has it
 	for _, c := range p.spec.Spec.Containers {
 		for _, port := range c.Ports {
 			if port.Protocol == "" {
 				port.Protocol = corev1.ProtocolTCP
 			}
 			key := fmt.Sprintf("%d/%s", port.ContainerPort, port.Protocol)
-			if seen[key] {
+			if seen[key] == c.Name && port.HostPort != 0 {
+				continue // one socket, published twice
+			}
+			if _, taken := seen[key]; taken {
 				return fmt.Errorf("emu: pod %s: container %s: port %s is already taken in this pod", p.name, c.Name, key)
 			}
-			seen[key] = true
+			seen[key] = c.Name
 			if err := p.serve(c.Name, port); err != nil {
 				return fmt.Errorf("emu: pod %s: container %s: %w", p.name, c.Name, err)
 			}

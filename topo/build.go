@@ -3,6 +3,7 @@ package topo
 import (
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -38,7 +39,11 @@ func (sc *Scenario) build(cfg RunConfig) (*emu.Lab, error) {
 func (sc *Scenario) populate(lab *emu.Lab, cfg RunConfig) error {
 	for _, n := range sc.Cluster.Nodes {
 		cable := n.Link.over(sc.Underlay.Link).wire()
-		_, err := lab.AddNode(emu.NodeConfig{Name: n.Name.Value, Addr: n.Address.Value, PodCIDR: n.PodCIDR.Value, Cable: &cable})
+		podCIDR := n.PodCIDR.Value
+		if emu.Standalone(sc.Cluster.Design.Value) {
+			podCIDR = netip.Prefix{} // one was warned of
+		}
+		_, err := lab.AddNode(emu.NodeConfig{Name: n.Name.Value, Addr: n.Address.Value, PodCIDR: podCIDR, Cable: &cable})
 		if err != nil {
 			return at(n.Name.Pos, err)
 		}
@@ -61,8 +66,12 @@ func (sc *Scenario) populate(lab *emu.Lab, cfg RunConfig) error {
 	return sc.addObjects(lab)
 }
 
-// addObjects adds what the manifests hold besides pods.
+// addObjects adds what the manifests hold besides pods. On hosts without
+// Kubernetes there is nobody to act on them.
 func (sc *Scenario) addObjects(lab *emu.Lab) error {
+	if emu.Standalone(sc.Cluster.Design.Value) {
+		return nil
+	}
 	for _, o := range sc.Objects {
 		var err error
 		switch obj := o.Object.(type) {
@@ -136,9 +145,14 @@ func (p *Pod) object() *corev1.Pod {
 	for _, c := range p.Containers {
 		oc := corev1.Container{Name: c.Name.Value, Image: "podwire"}
 		for _, port := range c.Ports {
-			oc.Ports = append(oc.Ports, corev1.ContainerPort{
+			cp := corev1.ContainerPort{
 				Name: port.Name, ContainerPort: int32(port.Number.Value), Protocol: corev1.Protocol(port.Protocol),
-			})
+				HostPort: int32(port.HostPort.Value),
+			}
+			if port.HostIP.Value.IsValid() {
+				cp.HostIP = port.HostIP.Value.String()
+			}
+			oc.Ports = append(oc.Ports, cp)
 		}
 		o.Spec.Containers = append(o.Spec.Containers, oc)
 	}

@@ -5,6 +5,8 @@ import (
 	"net/netip"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/podwire/podwire/emu"
 )
 
 // What a scenario gets that says nothing. The addresses are those of the
@@ -47,8 +49,12 @@ func (l *load) buildCluster() {
 		n.Labels["kubernetes.io/hostname"] = n.Name.Value
 	}
 	l.checkMachineNames(sc)
-	l.checkRanges(c, u)
 	l.giveAddresses(sc)
+	if emu.Standalone(c.Design.Value) {
+		l.warnStandalone(c)
+		return
+	}
+	l.checkRanges(c, u)
 	l.givePodCIDRs(c)
 }
 

@@ -2,6 +2,8 @@ package topo
 
 import (
 	"fmt"
+	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -42,22 +44,31 @@ func (l *load) decodePod(d *document, path string, n *yaml.Node) {
 	l.sc.Pods = append(l.sc.Pods, p)
 }
 
-// ports decodes a list of 80, "53/udp", or {name, port, protocol}.
+const wantPort = "a port such as 80, 53/udp or 8080:80"
+
+// ports decodes a list of 80, "53/udp", "8080:80", or {name, port, protocol,
+// hostPort, hostIP}.
 func (l *load) ports(m mapping) (ports []ContainerPort) {
 	m.list("ports", "a list of ports", func(path string, n *yaml.Node) {
 		var p ContainerPort
 		if n.Kind == yaml.MappingNode {
-			pm, _ := l.mapping(m.d, n, path, "name", "port", "protocol")
-			p = ContainerPort{Name: pm.str("name").Value, Number: pm.integer("port", 1, 65535), Protocol: "TCP"}
+			pm, _ := l.mapping(m.d, n, path, "name", "port", "protocol", "hostPort", "hostIP")
+			p = ContainerPort{
+				Name: pm.str("name").Value, Number: pm.integer("port", 1, 65535), Protocol: "TCP",
+				HostPort: pm.integer("hostPort", 1, 65535), HostIP: pm.addr("hostIP"),
+			}
 			if proto := pm.word("protocol", []string{"TCP", "UDP", "SCTP"}); proto.IsSet() {
 				p.Protocol = proto.Value
 			}
 			if pm.get("port") == nil {
 				l.reportAt(m.d, n, Diagnostic{Rule: "missing-value", Message: path + ": no port, want one"})
 			}
-		} else if text, ok := l.scalar(m.d, n, path, "a port such as 80 or 53/udp"); ok {
-			p = decodeText(l, m.d, n, path, text, "a port such as 80 or 53/udp", parsePort).Value
-			p.Number.Pos = m.d.pos(n)
+		} else if text, ok := l.scalar(m.d, n, path, wantPort); ok {
+			p = decodeText(l, m.d, n, path, text, wantPort, parsePort).Value
+			p.setPos(m.d.pos(n))
+		}
+		if p.HostIP.IsSet() && !p.HostPort.IsSet() {
+			l.addAt(p.HostIP.Pos, Diagnostic{Rule: "missing-value", Message: path + ": hostIP without hostPort, want both or none"})
 		}
 		if p.Number.Value != 0 {
 			ports = append(ports, p)
@@ -66,17 +77,45 @@ func (l *load) ports(m mapping) (ports []ContainerPort) {
 	return ports
 }
 
-func parsePort(s string) (ContainerPort, error) {
-	num, proto, given := strings.Cut(s, "/")
-	v, err := strconv.ParseUint(num, 10, 16)
-	proto = strings.ToUpper(proto)
-	if !given {
-		proto = "TCP"
+// setPos gives all parts of a port that was written in one word one place.
+func (p *ContainerPort) setPos(pos Pos) {
+	p.Number.Pos = pos
+	if p.HostPort.Value != 0 {
+		p.HostPort.Pos = pos
 	}
-	if err != nil || v == 0 || proto != "TCP" && proto != "UDP" && proto != "SCTP" {
+	if p.HostIP.Value.IsValid() {
+		p.HostIP.Pos = pos
+	}
+}
+
+// parsePort reads a port as `docker run -p` has it:
+// [[hostIP:]hostPort:]port[/protocol].
+func parsePort(s string) (p ContainerPort, err error) {
+	s, proto, given := strings.Cut(s, "/")
+	if p.Protocol = strings.ToUpper(proto); !given {
+		p.Protocol = "TCP"
+	}
+	if p.Protocol != "TCP" && p.Protocol != "UDP" && p.Protocol != "SCTP" {
 		return ContainerPort{}, strconv.ErrSyntax
 	}
-	return ContainerPort{Number: Field[int]{Value: int(v)}, Protocol: proto}, nil
+	parts := strings.Split(s, ":")
+	for i, number := range []*int{&p.Number.Value, &p.HostPort.Value} {
+		if i == len(parts) {
+			return p, nil
+		}
+		v, err := strconv.ParseUint(parts[len(parts)-1-i], 10, 16)
+		if err != nil || v == 0 {
+			return ContainerPort{}, strconv.ErrSyntax
+		}
+		*number = int(v)
+	}
+	if len(parts) == 2 {
+		return p, nil
+	}
+	if p.HostIP.Value, err = netip.ParseAddr(parts[0]); err != nil || len(parts) > 3 {
+		return ContainerPort{}, strconv.ErrSyntax
+	}
+	return p, nil
 }
 
 // checkContainers finds containers of one pod that share a name, or listen on
@@ -90,7 +129,10 @@ func (l *load) checkContainers(p *Pod) {
 				Message: fmt.Sprintf("container %s is declared twice, first on line %d", quoted(c.Name.Value), at.Line)})
 		}
 		names[c.Name.Value] = c.Name.Pos
-		for _, port := range c.Ports {
+		for i, port := range c.Ports {
+			if port.published(c.Ports[:i]) {
+				continue
+			}
 			key := fmt.Sprintf("%d/%s", port.Number.Value, port.Protocol)
 			if other, dup := ports[key]; dup {
 				l.addAt(port.Number.Pos, Diagnostic{
@@ -102,4 +144,12 @@ func (l *load) checkContainers(p *Pod) {
 			ports[key] = c.Name.Value
 		}
 	}
+}
+
+// published reports whether a port stands in a list already, and now has another
+// port of the node: it is one socket with two ways to it.
+func (p ContainerPort) published(before []ContainerPort) bool {
+	return p.HostPort.IsSet() && slices.ContainsFunc(before, func(o ContainerPort) bool {
+		return o.Number.Value == p.Number.Value && o.Protocol == p.Protocol
+	})
 }

@@ -104,8 +104,8 @@ f.yaml:7:22: error: steps[4].udp.to: found "a:0", want host:port such as web:80;
 f.yaml:3:10: error: pods[0]: has ports and containers, want the ports under a container
 f.yaml:4:47: error: container "x" is declared twice, first on line 4
 f.yaml:4:58: warning: containers x and x of pod a both declare port 80/TCP
-f.yaml:4:82: error: pods[0].containers[2].ports[0]: found "http", want a port such as 80 or 53/udp
-f.yaml:4:88: error: pods[0].containers[2].ports[1]: found "53/icmp", want a port such as 80 or 53/udp`},
+f.yaml:4:82: error: pods[0].containers[2].ports[0]: found "http", want a port such as 80, 53/udp or 8080:80
+f.yaml:4:88: error: pods[0].containers[2].ports[1]: found "53/icmp", want a port such as 80, 53/udp or 8080:80`},
 	{"missing manifest", "manifests: [nowhere.yaml, ., /dev/null]\n", `
 f.yaml:1:13: error: manifest "nowhere.yaml": cannot read the file: no such file or directory; hint: paths are relative to the scenario file
 f.yaml:1:27: error: manifest ".": found a directory, want a YAML file; hint: paths are relative to the scenario file

@@ -99,6 +99,10 @@ type ContainerPort struct {
 	Name     string // may be empty
 	Number   Field[int]
 	Protocol string // TCP, UDP or SCTP
+
+	// HostPort is the port of the node that leads to it, if it is set.
+	HostPort Field[int]
+	HostIP   Field[netip.Addr] // of the node; not set: all
 }
 
 // Step is one step of the timeline. Exactly one of the verbs is not nil.

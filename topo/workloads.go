@@ -6,6 +6,7 @@ import (
 	"hash/fnv"
 	"maps"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -31,6 +32,7 @@ func (l *load) buildPods() {
 		l.sc.Pods = l.sc.Pods[:MaxPods]
 	}
 	l.checkPodNames()
+	l.warnNetworks()
 	l.place()
 }
 
@@ -43,13 +45,6 @@ func (l *load) warnUnsupported(o *Object, spec corev1.PodSpec, path string) {
 	}
 	if spec.HostNetwork {
 		warn(".hostNetwork", "the pod gets an address of its own like any other")
-	}
-	for i, c := range spec.Containers {
-		for j, p := range c.Ports {
-			if p.HostPort != 0 {
-				warn(fmt.Sprintf(".containers[%d].ports[%d].hostPort", i, j), "nothing listens on the node's port")
-			}
-		}
 	}
 }
 
@@ -69,12 +64,7 @@ func (l *load) podFrom(o *Object, meta metav1.ObjectMeta, spec corev1.PodSpec, p
 		pos, _ := o.Position(at + ".name")
 		pc := Container{Name: Field[string]{c.Name, pos}}
 		for j, port := range c.Ports {
-			pos, _ := o.Position(fmt.Sprintf("%s.ports[%d].containerPort", at, j))
-			proto := string(port.Protocol)
-			if proto == "" {
-				proto = "TCP"
-			}
-			pc.Ports = append(pc.Ports, ContainerPort{port.Name, Field[int]{int(port.ContainerPort), pos}, proto})
+			pc.Ports = append(pc.Ports, l.portFrom(o, port, fmt.Sprintf("%s.ports[%d]", at, j)))
 		}
 		p.Containers = append(p.Containers, pc)
 	}
@@ -84,6 +74,29 @@ func (l *load) podFrom(o *Object, meta metav1.ObjectMeta, spec corev1.PodSpec, p
 			Effect: fmt.Sprintf("API server: %s %q is invalid: %s.containers: Required value", o.Kind, o.Name.Value, path)})
 	}
 	l.checkContainers(p)
+	return p
+}
+
+// portFrom makes a port of a manifest; path is where it stands in o.
+func (l *load) portFrom(o *Object, port corev1.ContainerPort, path string) ContainerPort {
+	pos, _ := o.Position(path + ".containerPort")
+	p := ContainerPort{Name: port.Name, Number: Field[int]{int(port.ContainerPort), pos}, Protocol: "TCP"}
+	if port.Protocol != "" {
+		p.Protocol = string(port.Protocol)
+	}
+	if port.HostPort != 0 {
+		pos, _ := o.Position(path + ".hostPort")
+		p.HostPort = Field[int]{int(port.HostPort), pos}
+	}
+	if port.HostIP != "" {
+		pos, _ := o.Position(path + ".hostIP")
+		addr, err := netip.ParseAddr(port.HostIP)
+		if err != nil {
+			l.addAt(pos, Diagnostic{Rule: "bad-value", Message: fmt.Sprintf("%s.hostIP: found %s, want an IP address", path, quoted(port.HostIP))})
+			return p
+		}
+		p.HostIP = Field[netip.Addr]{addr, pos}
+	}
 	return p
 }
 
@@ -234,9 +247,10 @@ func (l *load) place() {
 				Effect: "the pod stays Pending for ever", Hint: didYouMean(p.Node.Value, "nodes", names)})
 		}
 	}
+	l.placeHostPorts(index, load)
 	least := newHeap(load)
 	for _, p := range l.sc.Pods {
-		if !p.Node.IsSet() {
+		if p.Node.Value == "" {
 			p.Node.Value = names[least.take()]
 		}
 	}
