@@ -74,7 +74,7 @@ func (n *netstack) output(pkt *stack.PacketBuffer, unsummed bool) {
 		skip -= n
 		at = at[copy(at, s[n:]):]
 	}
-	p := packet{frame: f, cut: true}
+	p := packet{frame: f, cut: true, socket: true}
 	if unsummed {
 		sumTransport(p.ip())
 	}

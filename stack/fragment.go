@@ -123,11 +123,18 @@ func (h *Host) defragment(p *packet) bool {
 		return false
 	}
 	whole := h.joined(q)
-	copy(whole.Push(link.EthernetHeader), p.frame.Push(link.EthernetHeader)[:link.EthernetHeader])
-	whole.Pull(link.EthernetHeader)
+	copyEthernet(whole, p.frame)
 	p.frame.Release()
 	p.frame, p.pieces = whole, true
 	return true
+}
+
+// copyEthernet gives a packet that takes the place of another what is in front
+// of that one: a bridge still needs the Ethernet header.
+func copyEthernet(to, from *link.Frame) {
+	copy(to.Push(link.EthernetHeader), from.Push(link.EthernetHeader)[:link.EthernetHeader])
+	to.Pull(link.EthernetHeader)
+	from.Pull(link.EthernetHeader)
 }
 
 // fragQueue finds or starts the datagram that p is a piece of; nil means that

@@ -5,24 +5,34 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/podwire/podwire/link"
 	"github.com/podwire/podwire/stack/conntrack"
 	"github.com/podwire/podwire/stack/netfilter"
 )
 
 // nfState is the host's side of netfilter: it shows packets to the rules and
-// carries out what they say. A host without rules has no hooks at all, and no
-// connection tracking, as a namespace in which nothing was ever loaded.
+// carries out what they say. A host without rules has no hooks at all, as a
+// namespace in which nothing was ever loaded, and one whose rules do not ask for
+// connections tracks none.
 type nfState struct {
 	host   *Host
 	active bool
+	tracks bool             // connections
 	empty  [5][4]bool       // by hook and table
 	view   netfilter.Packet // scratch
+	conn   ctView           // scratch, what view.Conn points to
+
+	// What view shows, for the questions of seldom matches. A pointer to the
+	// packet itself would move every packet to the heap.
+	in    *Device
+	frame *link.Frame
 }
 
 // RulesChanged tells the host that its rules were changed. Connection tracking
-// starts with the first rule.
+// starts with the first rule that asks for it.
 func (h *Host) RulesChanged() {
-	h.nf.active = false
+	h.nf.tracks = h.rules.Tracks()
+	h.nf.active = h.nf.tracks
 	for hook := range h.nf.empty {
 		for table := range h.nf.empty[hook] {
 			e := h.rules.Empty(netfilter.Table(table), netfilter.Hook(hook))
@@ -30,7 +40,7 @@ func (h *Host) RulesChanged() {
 			h.nf.active = h.nf.active || !e
 		}
 	}
-	if h.nf.active && h.track == nil {
+	if h.nf.tracks && h.track == nil {
 		h.track = conntrack.New(h.cfg.Conntrack, h.Rand("conntrack"))
 	}
 }
@@ -42,7 +52,10 @@ func (h *Host) hook(at netfilter.Hook, p *packet) bool {
 		return true
 	}
 	tables := netfilter.Tables(at)
-	tracking := at == netfilter.Prerouting || at == netfilter.Output
+	tracking := h.nf.tracks && (at == netfilter.Prerouting || at == netfilter.Output)
+	if tracking && !p.tracked && p.ip().fragment() && !h.defragment(p) {
+		return false // conntrack wants whole datagrams, before raw sees them
+	}
 	for _, t := range tables {
 		if t == netfilter.Mangle && tracking && !h.trackPacket(p) {
 			return false
@@ -57,21 +70,17 @@ func (h *Host) hook(at netfilter.Hook, p *packet) bool {
 			return false
 		}
 	}
-	if (at == netfilter.Postrouting || at == netfilter.Input) && !h.track.Confirm(h.now(), p.conn) {
+	if h.nf.tracks && (at == netfilter.Postrouting || at == netfilter.Input) && !h.track.Confirm(h.now(), p.conn) {
 		h.drop(p, DropConntrack)
 		return false
 	}
 	return true
 }
 
-// trackPacket is conntrack's own place in a hook: after raw, before mangle. It
-// wants whole datagrams.
+// trackPacket is conntrack's own place in a hook: after raw, before mangle.
 func (h *Host) trackPacket(p *packet) bool {
 	if p.tracked {
 		return true
-	}
-	if p.ip().fragment() && !h.defragment(p) {
-		return false
 	}
 	p.conn, p.tracked = h.track.Track(h.now(), p.ip()), true
 	if p.conn.State == conntrack.StateRefused {
@@ -85,9 +94,8 @@ func (h *Host) trackPacket(p *packet) bool {
 func (h *Host) filter(t netfilter.Table, at netfilter.Hook, p *packet) bool {
 	h.fillView(at, p)
 	v := h.rules.Run(t, at, &h.nf.view, h)
-	p.mark = h.nf.view.Mark
-	if h.nf.view.State == netfilter.StateUntracked {
-		p.tracked = true
+	if !h.obey(p) {
+		return false
 	}
 	switch v.Kind {
 	case netfilter.Drop:
@@ -97,6 +105,27 @@ func (h *Host) filter(t netfilter.Table, at netfilter.Hook, p *packet) bool {
 	case netfilter.Reject:
 		h.note(p, v.String)
 		h.reject(p, v.Reject)
+		return false
+	}
+	return true
+}
+
+// obey carries out what rules have written into the view. False means that p
+// has come to its end.
+func (h *Host) obey(p *packet) bool {
+	v := &h.nf.view
+	p.mark = v.Mark
+	if v.State == netfilter.StateUntracked {
+		p.tracked = true
+	}
+	if ip := p.ip(); v.TOS != ip.tos() {
+		ip.setTOS(v.TOS)
+	}
+	if ip := p.ip(); v.TTL != ip.ttl() {
+		ip.setTTL(v.TTL)
+	}
+	if v.MSS != (netfilter.MSSAction{}) && !h.setMSS(p, v.MSS) {
+		h.drop(p, DropNetfilter)
 		return false
 	}
 	return true
@@ -153,7 +182,9 @@ func (h *Host) setupNAT(at netfilter.Hook, m conntrack.Manip, p *packet) error {
 	}
 	h.fillView(at, p)
 	v := h.rules.Run(netfilter.NAT, at, &h.nf.view, h)
-	p.mark = h.nf.view.Mark
+	if !h.obey(p) {
+		return errDropped
+	}
 	if v.Kind == netfilter.Drop {
 		h.note(p, v.String)
 		return errDropped
@@ -175,6 +206,19 @@ func (h *Host) natRange(v netfilter.Verdict, at netfilter.Hook, p *packet) connt
 		Random: v.Range.Random, RandomFully: v.Range.RandomFully, Persistent: v.Range.Persistent,
 	}
 	switch v.Kind {
+	case netfilter.DNAT:
+		if v.Range.HasBase { // each port to the one at its place in the range
+			_, dst, _ := p.ip().ports()
+			r.MinPort += (dst - v.Range.Base) % (r.MaxPort - r.MinPort + 1)
+			r.MaxPort = r.MinPort
+		}
+	case netfilter.Netmap:
+		a := p.ip().src()
+		if at == netfilter.Prerouting || at == netfilter.Output {
+			a = p.ip().dst()
+		}
+		r.MinAddr = v.Range.Map(a)
+		r.MaxAddr = r.MinAddr
 	case netfilter.Masquerade:
 		r.MinAddr = h.sourceFor(p.out, p.via)
 		r.MaxAddr = r.MinAddr
@@ -195,13 +239,15 @@ func (h *Host) fillView(at netfilter.Hook, p *packet) {
 	*v = netfilter.Packet{
 		Src: ip.src(), Dst: ip.dst(), Proto: ip.proto(), TOS: ip.tos(), TTL: ip.ttl(),
 		Length: len(ip), Fragment: ip.later(), Mark: p.mark,
-		State: ctStates[p.conn.State],
+		State: ctStates[p.conn.State], Bytes: ip, Socket: p.socket,
 	}
+	h.nf.in, h.nf.frame = p.in, p.frame
 	if !p.tracked {
 		v.State = netfilter.StateInvalid // raw runs before conntrack
 	}
 	if e := p.conn.Entry; e != nil {
-		v.ConnMark = &e.Mark
+		h.nf.conn = ctView{h, p.conn}
+		v.ConnMark, v.Conn = &e.Mark, &h.nf.conn
 		if s := e.Status(); s&conntrack.SrcNAT != 0 {
 			v.Status |= netfilter.StatusSNAT
 		}
@@ -279,6 +325,77 @@ func (h *Host) AddrType(a netip.Addr, dev string) netfilter.AddrType {
 		Unreachable: netfilter.TypeUnreachable, Prohibit: netfilter.TypeProhibit,
 	}[r.Type]
 }
+
+// ReversePath implements netfilter.Env (xt_rpfilter).
+func (h *Host) ReversePath(p *netfilter.Packet, loose, acceptLocal bool) bool {
+	in := h.nf.in
+	switch {
+	case in == nil || in.loopback:
+		return true
+	case p.Src.IsUnspecified() && (isLimitedBroadcast(p.Dst) || p.Dst.IsLinkLocalMulticast()):
+		return true
+	case h.isLocal(p.Src):
+		return acceptLocal && (loose || h.local.get(p.Src) == in)
+	}
+	r := h.routes.lookup(p.Src)
+	return r != nil && r.Type == Unicast && (loose || r.Dev == in)
+}
+
+// SourceMAC implements netfilter.Env.
+func (h *Host) SourceMAC(*netfilter.Packet) (mac [6]byte, ok bool) {
+	in := h.nf.in
+	if in == nil || in.loopback || in.point.Type != link.LinkEthernet {
+		return mac, false
+	}
+	mac = link.SrcMAC(h.nf.frame.Push(link.EthernetHeader))
+	h.nf.frame.Pull(link.EthernetHeader)
+	return mac, true
+}
+
+// Alive implements netfilter.Env.
+func (h *Host) Alive(handle any) bool {
+	e, ok := handle.(*conntrack.Entry)
+	if !ok || e.Status()&conntrack.Dying != 0 {
+		return false
+	}
+	state := e.ProtoState()
+	return state != "TIME_WAIT" && state != "CLOSE"
+}
+
+// ctView shows a packet's connection to the rules.
+type ctView struct {
+	host *Host
+	conn conntrack.Conn
+}
+
+// Tuples implements netfilter.Connection.
+func (c *ctView) Tuples() (original, reply netfilter.Tuple) {
+	return tupleOf(c.conn.Entry.Tuple(conntrack.Original)), tupleOf(c.conn.Entry.Tuple(conntrack.Reply))
+}
+
+func tupleOf(t conntrack.Tuple) netfilter.Tuple {
+	return netfilter.Tuple{Src: t.Src, Dst: t.Dst, SrcPort: t.SrcPort, DstPort: t.DstPort, Proto: t.Proto}
+}
+
+// Reply implements netfilter.Connection.
+func (c *ctView) Reply() bool { return c.conn.Dir == conntrack.Reply }
+
+func (c *ctView) has(s conntrack.Status) bool { return c.conn.Entry.Status()&s != 0 }
+
+// Seen implements netfilter.Connection.
+func (c *ctView) Seen() bool { return c.has(conntrack.SeenReply) }
+
+// Assured implements netfilter.Connection.
+func (c *ctView) Assured() bool { return c.has(conntrack.Assured) }
+
+// Confirmed implements netfilter.Connection.
+func (c *ctView) Confirmed() bool { return c.has(conntrack.Confirmed) }
+
+// Left implements netfilter.Connection.
+func (c *ctView) Left() time.Duration { return c.conn.Entry.Deadline() - c.host.now() }
+
+// Handle implements netfilter.Connection.
+func (c *ctView) Handle() any { return c.conn.Entry }
 
 // Now implements netfilter.Env.
 func (h *Host) Now() time.Duration { return h.now() }

@@ -169,26 +169,27 @@ COMMIT
 	})
 }
 
-// TestFragmentsMeetConntrack: with rules a router joins what it then cuts
-// again; without, every piece goes on its own.
+// TestFragmentsMeetConntrack: where connections are tracked a router joins what
+// it then cuts again, also for packets that raw exempts; elsewhere every piece
+// goes on its own.
 func TestFragmentsMeetConntrack(t *testing.T) {
-	for _, rules := range []bool{true, false} {
-		t.Run(fmt.Sprint("rules ", rules), func(t *testing.T) {
+	for rules, want := range map[string]string{
+		"": "1444 76 1444 76 1068 ",
+		"*filter\n-A FORWARD -j ACCEPT\nCOMMIT\n":                      "1444 76 1444 76 1068 ",
+		"*filter\n-A FORWARD -m state --state NEW -j ACCEPT\nCOMMIT\n": "1444 1444 1180 ",
+		"*raw\n-A PREROUTING -j NOTRACK\nCOMMIT\n":                     "1444 1444 1180 ",
+		"*nat\nCOMMIT\n": "1444 1444 1180 ",
+	} {
+		t.Run(rules, func(t *testing.T) {
 			inBubble(t, func(n *network) {
 				r, left, right := router(n, 1450)
-				if rules {
-					n.rules(r, "*filter\n-A FORWARD -j ACCEPT\nCOMMIT\n")
-				}
+				n.rules(r, rules)
 				for _, p := range pieces(echoPacket(between("10.0.1.2", "10.0.2.2", 0), 1, 4000), 1500) {
 					left.sendIP(r.Device("eth0"), p)
 				}
 				var got string
 				for _, s := range right.take() {
 					got += fmt.Sprint(len(s.ip()), " ")
-				}
-				want := "1444 1444 1180 "
-				if !rules {
-					want = "1444 76 1444 76 1068 "
 				}
 				equal(t, "total lengths", got, want)
 			})

@@ -106,6 +106,7 @@ func NewHost(drv *link.Driver, cfg Config) *Host {
 	h.initConf()
 	h.neigh = neighTable{host: h, entries: make(map[neighKey]*neighbour), rng: h.Rand("neigh")}
 	h.nf.host = h
+	h.rules.Log = h.logged
 	h.icmp.init()
 	h.sockets.host = h
 	h.addLoopback()
@@ -266,8 +267,8 @@ func (n *neighbour) stateAt(now time.Duration) NeighState {
 // Netfilter returns the host's rules. After a change call [Host.RulesChanged].
 func (h *Host) Netfilter() *netfilter.Ruleset { return h.rules }
 
-// Conntrack returns the host's connection table, or nil if no rule was ever
-// loaded: without rules nothing is tracked.
+// Conntrack returns the host's connection table, or nil if no rule that asks for
+// connections was ever loaded: without one nothing is tracked.
 func (h *Host) Conntrack() *conntrack.Table { return h.track }
 
 // Close ends the host: its sockets, timers of its own and goroutines. What is

@@ -21,6 +21,7 @@ type packet struct {
 	pieces  bool             // it came in fragments and was put together
 	group   bool             // the frame was a broadcast or multicast
 	cut     bool             // may be fragmented even with DF: made by a socket (the kernel's ignore_df)
+	socket  bool             // made by a socket of this host
 	bridged *link.BridgePort // the port it came in by, while a bridge forwards it
 	physOut *link.BridgePort
 }

@@ -96,6 +96,13 @@ func (p ipv4) setTOS(tos byte) {
 	MendChecksum(p[10:12], old, binary.BigEndian.Uint16(p[0:]))
 }
 
+// setTTL writes the TTL and mends the checksum.
+func (p ipv4) setTTL(ttl byte) {
+	old := binary.BigEndian.Uint16(p[8:])
+	p[8] = ttl
+	MendChecksum(p[10:12], old, binary.BigEndian.Uint16(p[8:]))
+}
+
 // setIDAndFlags writes identification, flags and offset and mends the checksum.
 func (p ipv4) setIDAndFlags(id, flags uint16) {
 	oldID, oldFlags := p.id(), p.flags()

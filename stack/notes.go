@@ -4,19 +4,26 @@ import (
 	"fmt"
 	"net/netip"
 
+	"github.com/podwire/podwire/link"
 	"github.com/podwire/podwire/stack/conntrack"
+	"github.com/podwire/podwire/stack/netfilter"
 )
 
 // note attaches a remark to the datagram if anybody captures.
-func (h *Host) note(p *packet, text func() string) {
+func (h *Host) note(p *packet, text func() string) { h.noteFrame(p.frame, text) }
+
+func (h *Host) noteFrame(f *link.Frame, text func() string) {
 	if !h.drv.Watching() {
 		return
 	}
-	if p.frame.Note != "" {
-		p.frame.Note += "; "
+	if f.Note != "" {
+		f.Note += "; "
 	}
-	p.frame.Note += text()
+	f.Note += text()
 }
+
+// logged notes that a LOG or NFLOG rule wants a packet known.
+func (h *Host) logged(r *netfilter.Rule, _ *netfilter.Packet) { h.noteFrame(h.nf.frame, r.Explain) }
 
 // endpoints are the addresses that NAT can change.
 type endpoints struct {

@@ -180,7 +180,7 @@ func (c *PingConn) send(to netip.Addr, seq uint16) error {
 	}
 	putICMP(msg, icmpEcho, 0, uint32(c.id)<<16|uint32(seq), msg[icmpHeader:])
 	c.sent[seq] = &sentPing{at: h.now()}
-	h.sendBy(c.cfg.Device, &packet{frame: f})
+	h.sendBy(c.cfg.Device, &packet{frame: f, socket: true})
 	return nil
 }
 

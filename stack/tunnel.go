@@ -186,7 +186,7 @@ const (
 func (h *Host) sendReset(p *packet) {
 	ip := p.ip()
 	seg := ip.payload()
-	if ip.proto() != protoTCP || ip.later() || len(seg) < 20 || seg[13]&tcpRST != 0 || !h.isLocal(ip.dst()) && !p.tracked {
+	if ip.proto() != protoTCP || ip.later() || len(seg) < 20 || seg[13]&tcpRST != 0 {
 		return
 	}
 	const tcpHeader = 20

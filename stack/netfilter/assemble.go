@@ -63,6 +63,9 @@ func (p *parser) attach(l *loaded) {
 		if _, ok := x.(actor); ok {
 			r.op = opAct
 		}
+		if _, ok := x.(*logTarget); ok {
+			r.op = opLog
+		}
 		if d, ok := x.(decider); ok {
 			v := d.decide()
 			v.Table, v.Chain = r.table, r.chain
@@ -94,6 +97,14 @@ func (p *parser) place() error {
 		if tables, _ := r.target.place(); tables>>table&1 == 0 {
 			return p.cmd.jump.errorf("this target has no place in table %s, wanted %s", table, tableList(tables))
 		}
+	}
+	for _, m := range r.matches {
+		if t, ok := m.matcher.(tabled); ok && t.tables()>>table&1 == 0 {
+			return p.cmd.chain.errorf("%s has no place in table %s, wanted %s", m.name, table, tableList(t.tables()))
+		}
+	}
+	if t, ok := r.target.(*tcpmssTarget); ok && !t.synOnly(r) {
+		return p.cmd.jump.errorf("TCPMSS needs a match on SYN, such as --tcp-flags SYN,RST SYN")
 	}
 	h, ok := builtinHook(table, r.chain)
 	switch {

@@ -10,6 +10,7 @@ type chain struct {
 	jumps []string // chains that rules name, each once
 	lists []string // lists of -m recent that rules name
 	need  hookSet  // hooks from which all rules may be reached
+	conn  bool     // some rule asks for connections
 
 	once sync.Once
 	idx  index // made when first used
@@ -29,8 +30,28 @@ func newChain(t Table, name string, rules []*Rule) *chain {
 				c.lists = append(c.lists, x.name)
 			}
 		}
+		c.conn = c.conn || r.asksForConnections()
 	}
 	return c
+}
+
+// asksForConnections reports whether the rule makes the kernel track connections.
+func (r *Rule) asksForConnections() bool {
+	for _, m := range r.matches {
+		switch x := m.matcher.(type) {
+		case *ctMatch, *connlimitMatch:
+			return true
+		case *markMatch:
+			if x.conn {
+				return true
+			}
+		}
+	}
+	switch r.target.(type) {
+	case *notrackTarget, *setConnmarkTarget:
+		return true
+	}
+	return false
 }
 
 func (c *chain) index() *index {

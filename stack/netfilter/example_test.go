@@ -12,6 +12,9 @@ import (
 type host struct{}
 
 func (host) AddrType(netip.Addr, string) netfilter.AddrType { return netfilter.TypeUnicast }
+func (host) ReversePath(*netfilter.Packet, bool, bool) bool { return true }
+func (host) SourceMAC(*netfilter.Packet) ([6]byte, bool)    { return [6]byte{}, false }
+func (host) Alive(any) bool                                 { return true }
 func (host) Now() time.Duration                             { return 0 }
 func (host) Uint32() uint32                                 { return 4 }
 

@@ -68,9 +68,11 @@ var matchKinds, targetKinds map[string]*kind
 func init() {
 	matchKinds = kindMap(tcpKind, udpKind, sctpKind, icmpKind, multiportKind, commentKind, markKind, connmarkKind,
 		conntrackKind, stateKind, addrtypeKind, statisticKind, recentKind, physdevKind, limitKind, setKind, iprangeKind,
-		lengthKind, pkttypeKind, ttlKind)
+		lengthKind, pkttypeKind, ttlKind, dscpKind, tosKind, tcpmssMatchKind, u32Kind, rpfilterKind, macKind, ownerKind,
+		policyKind, ipvsKind, hashlimitKind, connlimitKind)
 	targetKinds = kindMap(rejectKind, dnatKind, snatKind, masqueradeKind, redirectKind, setMarkKind, setConnmarkKind,
-		notrackKind, ctKind, logKind, nflogKind, tcpmssKind)
+		notrackKind, ctKind, logKind, nflogKind, tcpmssKind, netmapKind, ttlTargetKind, tosTargetKind, dscpTargetKind,
+		checksumKind, classifyKind, traceKind)
 }
 
 func kindMap(kinds ...*kind) map[string]*kind {
@@ -83,10 +85,10 @@ func kindMap(kinds ...*kind) map[string]*kind {
 
 // Extensions that iptables has and this package has not. They get an error that says so, not "unknown".
 var (
-	otherMatches = []string{"ah", "bpf", "cgroup", "cluster", "connbytes", "connlabel", "connlimit", "cpu", "dccp",
-		"devgroup", "dscp", "ecn", "esp", "hashlimit", "helper", "ipvs", "mac", "nfacct", "osf", "owner", "policy",
-		"quota", "rateest", "realm", "rpfilter", "socket", "string", "tcpmss", "time", "tos", "u32", "udplite", "unclean"}
-	otherTargets = []string{"AUDIT", "CHECKSUM", "CLASSIFY", "CLUSTERIP", "CONNSECMARK", "DSCP", "ECN", "HMARK",
-		"IDLETIMER", "LED", "NETMAP", "NFQUEUE", "QUEUE", "RATEEST", "SECMARK", "SET", "SYNPROXY", "TEE", "TOS",
-		"TPROXY", "TRACE", "TTL", "ULOG"}
+	otherMatches = []string{"ah", "bpf", "cgroup", "cluster", "connbytes", "connlabel", "cpu", "dccp",
+		"devgroup", "ecn", "esp", "helper", "nfacct", "osf", "policy",
+		"quota", "rateest", "realm", "socket", "string", "time", "udplite", "unclean"}
+	otherTargets = []string{"AUDIT", "CLUSTERIP", "CONNSECMARK", "ECN", "HMARK",
+		"IDLETIMER", "LED", "NFQUEUE", "QUEUE", "RATEEST", "SECMARK", "SET", "SYNPROXY", "TEE", "TOS",
+		"TPROXY", "ULOG"}
 )

@@ -66,56 +66,6 @@ var (
 	connmarkKind = &kind{"connmark", markOptions, func() any { return &markMatch{conn: true} }}
 )
 
-// stateMatch is -m conntrack --ctstate and -m state --state.
-type stateMatch struct {
-	flag string
-	bits uint16 // bit per CTState, then SNAT and DNAT
-	neg  bool
-}
-
-// stateNames are the states in the order in which iptables prints them, and stateBits the bit each stands for.
-var (
-	stateNames = []string{"INVALID", "NEW", "RELATED", "ESTABLISHED", "UNTRACKED", "SNAT", "DNAT"}
-	stateOrder = [...]uint16{StateInvalid: 0, StateNew: 1, StateEstablished: 3, StateRelated: 2, StateUntracked: 4}
-)
-
-const (
-	stateSNAT = 1 << 5
-	stateDNAT = 1 << 6
-)
-
-func (m *stateMatch) test(e *eval, _ []uint64) bool {
-	var bits uint16
-	if int(e.p.State) < len(stateOrder) {
-		bits = 1 << stateOrder[e.p.State]
-	}
-	if e.p.Status&StatusSNAT != 0 {
-		bits |= stateSNAT
-	}
-	if e.p.Status&StatusDNAT != 0 {
-		bits |= stateDNAT
-	}
-	return (bits&m.bits != 0) != m.neg
-}
-
-func (m *stateMatch) appendTo(b []byte) []byte {
-	b = append(append(append(appendNot(b, m.neg), ' '), m.flag...), ' ')
-	return appendBits(b, m.bits, stateNames)
-}
-
-func (m *stateMatch) finish(_ *Rule, name word) error {
-	if m.bits == 0 {
-		return name.errorf("this match needs %s", m.flag)
-	}
-	return nil
-}
-
-func (m *stateMatch) set(a arg, names []string) (err error) {
-	m.neg = a.neg
-	m.bits, err = parseBits(a.w[0], "state", names)
-	return err
-}
-
 // parseBits reads a comma-separated list of names into one bit each.
 func parseBits(w word, what string, names []string) (bits uint16, err error) {
 	col := w.col
@@ -129,16 +79,6 @@ func parseBits(w word, what string, names []string) (bits uint16, err error) {
 	}
 	return bits, nil
 }
-
-var conntrackKind = &kind{"conntrack", append([]option{
-	opt("--ctstate", 1, true, func(m *stateMatch, a arg) error { return m.set(a, stateNames) }),
-}, unsupported("--ctproto", "--ctorigsrc", "--ctorigdst", "--ctreplsrc", "--ctrepldst", "--ctorigsrcport",
-	"--ctorigdstport", "--ctreplsrcport", "--ctrepldstport", "--ctstatus", "--ctexpire", "--ctdir")...),
-	func() any { return &stateMatch{flag: "--ctstate"} }}
-
-var stateKind = &kind{"state", []option{
-	opt("--state", 1, true, func(m *stateMatch, a arg) error { return m.set(a, stateNames[:5]) }),
-}, func() any { return &stateMatch{flag: "--state"} }}
 
 // unsupported are options that iptables has and this package has not.
 func unsupported(names ...string) []option {

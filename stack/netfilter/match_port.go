@@ -128,6 +128,9 @@ func (m *portMatch) setFlags(a arg, err error) error {
 	return err
 }
 
+// flagSYN is SYN among tcpFlagNames.
+const flagSYN = 2
+
 // tcpFlagNames are the flags of RFC 9293 §3.1 that iptables knows, bit 0 first.
 var tcpFlagNames = []string{"FIN", "SYN", "RST", "PSH", "ACK", "URG"}
 

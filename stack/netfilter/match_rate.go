@@ -137,20 +137,25 @@ func (m *limitMatch) initial(mem []uint64, e *eval) {
 }
 
 func (m *limitMatch) appendTo(b []byte) []byte {
-	unit := limitUnits[len(limitUnits)-1]
-	for i := len(limitUnits) - 2; i >= 0; i-- {
-		mult := limitUnits[i].mult
-		if m.avg > mult || mult/m.avg < mult%m.avg {
-			break
-		}
-		unit = limitUnits[i]
-	}
-	b = strconv.AppendUint(append(b, " --limit "...), uint64(unit.mult/m.avg), 10)
-	b = append(append(b, '/'), unit.name...)
+	b = appendRate(append(b, " --limit "...), m.avg)
 	if m.burst != defaultBurst {
 		b = strconv.AppendUint(append(b, " --limit-burst "...), uint64(m.burst), 10)
 	}
 	return b
+}
+
+// appendRate prints a rate in the largest unit that does not lose much.
+func appendRate(b []byte, avg uint32) []byte {
+	unit := limitUnits[len(limitUnits)-1]
+	for i := len(limitUnits) - 2; i >= 0; i-- {
+		mult := limitUnits[i].mult
+		if avg > mult || mult/avg < mult%avg {
+			break
+		}
+		unit = limitUnits[i]
+	}
+	b = strconv.AppendUint(b, uint64(unit.mult/avg), 10)
+	return append(append(b, '/'), unit.name...)
 }
 
 const defaultBurst = 5

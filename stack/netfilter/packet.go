@@ -6,7 +6,8 @@ import (
 )
 
 // Packet is what rules may look at. The caller fills it from the bytes once per hook and may reuse it: evaluation
-// keeps no reference. MARK, CONNMARK, NOTRACK and TCPMSS change it in place.
+// keeps no reference. MARK, CONNMARK, NOTRACK, TOS, DSCP, TTL and TCPMSS change it in place; what they change in the
+// header the caller writes to the bytes.
 type Packet struct {
 	In, Out         string // interface names, "" where the hook has none
 	PhysIn, PhysOut string // bridge ports, set while br_netfilter shows a bridged packet
@@ -24,11 +25,18 @@ type Packet struct {
 	Length             int     // total length of the IP packet in bytes
 	LinkType           PktType // how the frame was addressed
 
+	// Bytes is the packet from its IP header on, for the matches that read further: u32, tcpmss.
+	Bytes []byte
+
+	Socket bool // made by a socket of this host; see -m owner
+	IPVS   bool // of a connection that IPVS balances
+
 	Mark     uint32  // the packet's mark (skb->mark)
 	ConnMark *uint32 // the connection's mark; nil when the packet has no connection
 
 	State  CTState
 	Status CTStatus
+	Conn   Connection // nil when the packet has no connection
 
 	// MSS is set by TCPMSS. The caller applies it to the MSS option of a SYN before it sends the packet on.
 	MSS MSSAction
@@ -110,6 +118,13 @@ type Env interface {
 	// AddrType classifies an address. With dev not empty only addresses of that interface count as local or
 	// broadcast (--limit-iface-in, --limit-iface-out).
 	AddrType(addr netip.Addr, dev string) AddrType
+	// ReversePath reports whether the host would send to the packet's source by the device that it came in by, or with
+	// loose by any (-m rpfilter). Sources that are local count with acceptLocal only.
+	ReversePath(p *Packet, loose, acceptLocal bool) bool
+	// SourceMAC is the source of the Ethernet header that the packet came with (-m mac); false if it had none.
+	SourceMAC(p *Packet) (mac [6]byte, ok bool)
+	// Alive reports whether a connection, by its Handle, is still in the table and not closed (-m connlimit).
+	Alive(handle any) bool
 	// Now is the time since the lab began.
 	Now() time.Duration
 	// Uint32 is a seeded random number, drawn by -m statistic --mode random.

@@ -6,6 +6,7 @@ type opcode uint8
 const (
 	opContinue opcode = iota // no target, or one that only counts
 	opAct                    // change something and go on
+	opLog                    // tell Ruleset.Log and go on
 	opVerdict                // decide
 	opReturn                 // back to the calling chain
 	opJump                   // call a user chain
@@ -81,6 +82,9 @@ type impure interface{ impure() }
 
 // placed is a match that only some hooks allow.
 type placed interface{ hooks() hookSet }
+
+// tabled is a match that only some tables allow.
+type tabled interface{ tables() tableSet }
 
 // Table is the table the rule was written for.
 func (r *Rule) Table() Table { return r.table }

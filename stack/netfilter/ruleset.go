@@ -9,11 +9,16 @@ type Ruleset struct {
 	// into the Ruleset.
 	Trace func(*Rule)
 
+	// Log, if set, is called for every packet that comes to a LOG or NFLOG rule, with the same restriction.
+	Log func(*Rule, *Packet)
+
 	tables  [numTables]contents
 	entry   [numTables][numHooks]*chainState // built-in chains of loaded tables
 	states  map[*chain]*chainState
 	recents map[string]*recentList
 	sets    map[string]*set
+	limits  map[string]map[hashKey]*hashBucket // of -m hashlimit, by name
+	conns   map[*connlimitMatch]map[u128][]any // of -m connlimit
 	eval    eval
 }
 
@@ -34,6 +39,19 @@ func (r *Ruleset) Empty(t Table, h Hook) bool {
 		return true
 	}
 	return r.tables[t].policy[h] == Accept && len(r.entry[t][h].rules) == 0
+}
+
+// Tracks reports whether connections must be tracked: there is a nat table, or a rule that asks for connections.
+// Without either the kernel has no conntrack hooks in a namespace, and does not reassemble fragments for the rules.
+func (r *Ruleset) Tracks() bool {
+	if r.tables[NAT].loaded {
+		return true
+	}
+	conn := false
+	for t := range numTables {
+		r.tables[t].all(func(c *chain) { conn = conn || c.conn })
+	}
+	return conn
 }
 
 // state is what the ruleset remembers about a chain, made when first asked for.

@@ -77,6 +77,10 @@ func (e *eval) walk(cs *chainState, policy Kind) Verdict {
 			continue
 		case opAct:
 			rule.target.(actor).act(e)
+		case opLog:
+			if e.r.Log != nil {
+				e.r.Log(rule, e.p)
+			}
 		}
 		at = cs.idx.after(e, at, len(cs.rules))
 	}

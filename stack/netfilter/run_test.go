@@ -17,7 +17,26 @@ type fakeEnv struct {
 	rng   *rand.Rand
 	draws []uint32 // used up before rng
 	local map[netip.Addr]string
+	dead  map[any]bool // connections by handle
 }
+
+// fakeConn is a connection from 10.244.1.2:40000 to 10.96.0.10:80 that became 10.244.2.2:8080.
+type fakeConn struct {
+	reply, seen, assured, confirmed bool
+	left                            time.Duration
+	handle                          any
+}
+
+func (c *fakeConn) Tuples() (original, reply Tuple) {
+	a := netip.MustParseAddr
+	return Tuple{a("10.244.1.2"), a("10.96.0.10"), 40000, 80, protoTCP}, Tuple{a("10.244.2.2"), a("10.244.1.2"), 8080, 40000, protoTCP}
+}
+func (c *fakeConn) Reply() bool         { return c.reply }
+func (c *fakeConn) Seen() bool          { return c.seen }
+func (c *fakeConn) Assured() bool       { return c.assured }
+func (c *fakeConn) Confirmed() bool     { return c.confirmed }
+func (c *fakeConn) Left() time.Duration { return c.left }
+func (c *fakeConn) Handle() any         { return c.handle }
 
 func (e *fakeEnv) AddrType(a netip.Addr, dev string) AddrType {
 	on, ok := e.local[a]
@@ -29,6 +48,19 @@ func (e *fakeEnv) AddrType(a netip.Addr, dev string) AddrType {
 	}
 	return TypeUnicast
 }
+
+func (e *fakeEnv) ReversePath(p *Packet, loose, acceptLocal bool) bool {
+	if _, local := e.local[p.Src]; local {
+		return acceptLocal
+	}
+	return loose || p.In == "eth0"
+}
+
+func (e *fakeEnv) SourceMAC(p *Packet) ([6]byte, bool) {
+	return [6]byte{2, 0x42, 0xac, 0x11, 0, 2}, p.In != ""
+}
+
+func (e *fakeEnv) Alive(handle any) bool { return !e.dead[handle] }
 
 func (e *fakeEnv) Now() time.Duration { return e.now }
 

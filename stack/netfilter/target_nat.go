@@ -1,8 +1,11 @@
 package netfilter
 
-import "strings"
+import (
+	"net/netip"
+	"strings"
+)
 
-// natTarget is DNAT, SNAT, MASQUERADE or REDIRECT.
+// natTarget is DNAT, SNAT, MASQUERADE, REDIRECT or NETMAP.
 type natTarget struct {
 	kind  Kind
 	flag  string // the option that carries the range
@@ -19,6 +22,8 @@ func (t *natTarget) place() (tableSet, hookSet) {
 		return 1 << NAT, hooks(Prerouting, Output)
 	case SNAT:
 		return 1 << NAT, hooks(Postrouting, Input)
+	case Netmap:
+		return 1 << NAT, hooks(Prerouting, Output, Postrouting, Input)
 	}
 	return 1 << NAT, hooks(Postrouting)
 }
@@ -26,9 +31,12 @@ func (t *natTarget) place() (tableSet, hookSet) {
 func (t *natTarget) appendTo(b []byte) []byte {
 	if t.given {
 		b = append(append(append(b, ' '), t.flag...), ' ')
-		if t.flag == "--to-ports" {
+		switch {
+		case t.flag == "--to-ports":
 			b = t.r.appendPorts(b)
-		} else {
+		case t.kind == Netmap:
+			b = t.appendNet(b)
+		default:
 			b = t.r.appendTo(b)
 		}
 	}
@@ -44,10 +52,32 @@ func (t *natTarget) appendTo(b []byte) []byte {
 	return b
 }
 
+// appendNet prints the range of NETMAP as the network that it is.
+func (t *natTarget) appendNet(b []byte) []byte {
+	net := addrTest{val: toU128(t.r.MinAddr), mask: maskV4(^uint32(toU128(t.r.MinAddr).lo ^ toU128(t.r.MaxAddr).lo))}
+	return append(b, net.appendTo(nil, "")[len("  "):]...)
+}
+
+// setNet reads NETWORK/MASK.
+func (t *natTarget) setNet(a arg) error {
+	net, err := parseAddr(a.w[0], false)
+	switch {
+	case err != nil:
+		return err
+	case net == nil:
+		net = &addrTest{val: maskV4(0).and(toU128(netip.IPv4Unspecified())), mask: maskV4(0)}
+	}
+	last := u128{net.val.hi, net.val.lo | ^net.mask.lo&0xffffffff}
+	t.r.MinAddr, t.r.MaxAddr, t.given = net.val.addr(), last.addr(), true
+	return nil
+}
+
 func (t *natTarget) explain() string {
 	switch {
 	case !t.given:
 		return ""
+	case t.kind == Netmap:
+		return " to " + string(t.appendNet(nil))
 	case t.flag == "--to-ports":
 		return " to ports " + string(t.r.appendPorts(nil))
 	}
@@ -101,7 +131,10 @@ func (t *natTarget) setPorts(w word) (err error) {
 func natKind(name string, k Kind, toNames string, opts ...option) *kind {
 	to, _, _ := strings.Cut(toNames, "|")
 	set := (*natTarget).setRange
-	if to == "--to-ports" {
+	switch to {
+	case "--to":
+		set = (*natTarget).setNet
+	case "--to-ports":
 		set = func(t *natTarget, a arg) error { return t.setPorts(a.w[0]) }
 	}
 	opts = append([]option{opt(toNames, 1, false, set)}, opts...)
@@ -116,5 +149,6 @@ var (
 	dnatKind       = natKind("DNAT", DNAT, "--to-destination", optRandom, optPersistent)
 	snatKind       = natKind("SNAT", SNAT, "--to-source", optRandom, optRandomFully, optPersistent)
 	masqueradeKind = natKind("MASQUERADE", Masquerade, "--to-ports", optRandom, optRandomFully)
+	netmapKind     = natKind("NETMAP", Netmap, "--to")
 	redirectKind   = natKind("REDIRECT", Redirect, "--to-ports", optRandom)
 )

@@ -78,7 +78,7 @@ var (
 		func() any { return &notrackTarget{ct: true} }}
 )
 
-// logTarget is LOG and NFLOG: they count and print nothing, but keep their options.
+// logTarget is LOG and NFLOG. What is logged goes to Ruleset.Log.
 type logTarget struct {
 	prefix string
 	level  uint8
@@ -86,9 +86,16 @@ type logTarget struct {
 	nf     bool
 	group  uint16
 	thresh uint16
+	size   uint32
+	ranged uint32
 }
 
-func (t *logTarget) act(*eval) {}
+func (t *logTarget) explain() string {
+	if t.prefix == "" {
+		return ""
+	}
+	return " " + t.prefix
+}
 
 func (t *logTarget) place() (tableSet, hookSet) { return allTables, allHooks }
 
@@ -124,6 +131,11 @@ func (t *logTarget) appendNFLOG(b []byte) []byte {
 	}
 	if t.group != 0 {
 		b = strconv.AppendUint(append(b, " --nflog-group "...), uint64(t.group), 10)
+	}
+	if t.size != 0 {
+		b = strconv.AppendUint(append(b, " --nflog-size "...), uint64(t.size), 10)
+	} else if t.ranged != 0 {
+		b = strconv.AppendUint(append(b, " --nflog-range "...), uint64(t.ranged), 10)
 	}
 	if t.thresh != 0 {
 		b = strconv.AppendUint(append(b, " --nflog-threshold "...), uint64(t.thresh), 10)
@@ -163,10 +175,10 @@ func logOptions() []option {
 	return list
 }
 
-func logNumber(name string, field func(*logTarget) *uint16) option {
+func logNumber(name string, most uint64, set func(*logTarget, uint64)) option {
 	return opt(name, 1, false, func(t *logTarget, a arg) error {
-		n, err := parseNumber(a.w[0], 65535)
-		*field(t) = uint16(n)
+		n, err := parseNumber(a.w[0], most)
+		set(t, n)
 		return err
 	})
 }
@@ -175,8 +187,10 @@ var (
 	logKind   = &kind{"LOG", logOptions(), func() any { return &logTarget{level: defaultLevel} }}
 	nflogKind = &kind{"NFLOG", []option{
 		opt("--nflog-prefix", 1, false, func(t *logTarget, a arg) error { return t.setPrefix(a.w[0], 63) }),
-		logNumber("--nflog-group", func(t *logTarget) *uint16 { return &t.group }),
-		logNumber("--nflog-threshold", func(t *logTarget) *uint16 { return &t.thresh }),
+		logNumber("--nflog-group", 65535, func(t *logTarget, n uint64) { t.group = uint16(n) }),
+		logNumber("--nflog-threshold", 65535, func(t *logTarget, n uint64) { t.thresh = uint16(n) }),
+		logNumber("--nflog-size", 1<<32-1, func(t *logTarget, n uint64) { t.size = uint32(n) }),
+		logNumber("--nflog-range", 1<<32-1, func(t *logTarget, n uint64) { t.ranged = uint32(n) }),
 	}, func() any { return &logTarget{nf: true} }}
 )
 
@@ -212,6 +226,16 @@ func (t *tcpmssTarget) finish(r *Rule, name word) error {
 		return name.errorf("TCPMSS needs -p tcp")
 	}
 	return nil
+}
+
+// synOnly reports whether a match of the rule asks for SYN, which the kernel insists on.
+func (t *tcpmssTarget) synOnly(r *Rule) bool {
+	for _, m := range r.matches {
+		if x, ok := m.matcher.(*portMatch); ok && x.flagTest && !x.flagNeg && x.flagWant&flagSYN != 0 {
+			return true
+		}
+	}
+	return false
 }
 
 var tcpmssKind = &kind{"TCPMSS", []option{

@@ -16,10 +16,11 @@ const (
 	DNAT                   // rewrite the destination into Verdict.Range
 	SNAT                   // rewrite the source into Verdict.Range
 	Masquerade             // rewrite the source to the egress device's primary address, ports as in Verdict.Range
+	Netmap                 // rewrite the network part of the destination, or after routing the source, to that of Verdict.Range
 	Redirect               // rewrite the destination to the ingress device's address, 127.0.0.1 for local packets
 )
 
-var kindNames = [...]string{"ACCEPT", "DROP", "REJECT", "DNAT", "SNAT", "MASQUERADE", "REDIRECT"}
+var kindNames = [...]string{"ACCEPT", "DROP", "REJECT", "DNAT", "SNAT", "MASQUERADE", "NETMAP", "REDIRECT"}
 
 // String is the iptables target that gives the verdict.
 func (k Kind) String() string {
@@ -65,6 +66,13 @@ type Range struct {
 	Random           bool // choose the port at random from the range, by a hash of the source
 	RandomFully      bool // choose it at random, always
 	Persistent       bool // choose the address by source alone, so that a client keeps it
+}
+
+// Map returns the address that NETMAP makes of a: the network part of the range with the host part of a.
+func (g Range) Map(a netip.Addr) netip.Addr {
+	lo, hi, x := toU128(g.MinAddr), toU128(g.MaxAddr), toU128(a)
+	host := u128{lo.hi ^ hi.hi, lo.lo ^ hi.lo}
+	return u128{lo.hi | x.hi&host.hi, lo.lo | x.lo&host.lo}.addr()
 }
 
 // String is the range as iptables writes it: 10.0.0.1-10.0.0.9:80-90.
