@@ -268,7 +268,7 @@ func TestSysctlOfARunningHost(t *testing.T) {
 		set("net.ipv4.ip_forward", "1")
 		_, err := pingOnce(a, "10.0.2.2")
 		n.try(err)
-		n.rules(r, "*filter\n-A FORWARD -p icmp -j ACCEPT\nCOMMIT\n")
+		n.rules(r, "*filter\n-A FORWARD -p icmp -m state --state NEW -j ACCEPT\nCOMMIT\n")
 		set("net.netfilter.nf_conntrack_icmp_timeout", "7")
 		_, err = pingOnce(a, "10.0.2.2")
 		n.try(err)

@@ -68,8 +68,11 @@ func (t *Table) Lookup(now time.Duration, tuple Tuple) (*Entry, Dir) {
 	return nil, Original
 }
 
-// Entries returns the live entries, ordered by original tuple.
+// Entries returns the live entries, ordered by original tuple. A nil table, of a host that tracks nothing, has none.
 func (t *Table) Entries(now time.Duration) []*Entry {
+	if t == nil {
+		return nil
+	}
 	t.Sweep(now)
 	all := make([]*Entry, 0, len(t.expiry))
 	for _, item := range t.expiry {
