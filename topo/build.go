@@ -3,7 +3,6 @@ package topo
 import (
 	"fmt"
 	"maps"
-	"net/netip"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -11,7 +10,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/podwire/podwire/emu"
-	"github.com/podwire/podwire/link"
 )
 
 // build makes the lab that the scenario describes, without playing a step.
@@ -20,7 +18,7 @@ func (sc *Scenario) build(cfg RunConfig) (*emu.Lab, error) {
 	lab, err := emu.New(emu.Config{
 		Seed: sc.seed(cfg), Design: sc.Cluster.Design.Value,
 		PodCIDR: sc.Cluster.PodCIDR.Value, ServiceCIDR: sc.Cluster.ServiceCIDR.Value,
-		Underlay: emu.Underlay{Subnet: u.Subnet.Value, MTU: u.MTU.Value, Cable: u.Link.wire()},
+		Underlay: u.config(),
 		Sysctls:  sc.Cluster.Sysctls,
 		Settle:   cfg.Settle,
 	})
@@ -37,21 +35,8 @@ func (sc *Scenario) build(cfg RunConfig) (*emu.Lab, error) {
 // populate adds machines, starts the capture, then adds pods and objects, so
 // that the capture shows what a pod says when it starts.
 func (sc *Scenario) populate(lab *emu.Lab, cfg RunConfig) error {
-	for _, n := range sc.Cluster.Nodes {
-		cable := n.Link.over(sc.Underlay.Link).wire()
-		podCIDR := n.PodCIDR.Value
-		if emu.Standalone(sc.Cluster.Design.Value) {
-			podCIDR = netip.Prefix{} // one was warned of
-		}
-		_, err := lab.AddNode(emu.NodeConfig{Name: n.Name.Value, Addr: n.Address.Value, PodCIDR: podCIDR, Cable: &cable})
-		if err != nil {
-			return at(n.Name.Pos, err)
-		}
-	}
-	for _, h := range sc.Hosts {
-		if _, err := lab.AddHost(emu.HostConfig{Name: h.Name.Value, Addr: h.Address.Value, Sysctls: h.Sysctls}); err != nil {
-			return at(h.Name.Pos, err)
-		}
+	if err := sc.addMachines(lab); err != nil {
+		return err
 	}
 	if cfg.OnBuild != nil {
 		if err := cfg.OnBuild(lab); err != nil {
@@ -112,28 +97,6 @@ func (sc *Scenario) seed(cfg RunConfig) uint64 {
 		return *cfg.Seed
 	}
 	return sc.Seed.Value
-}
-
-// over fills what l does not set from base.
-func (l Link) over(base Link) Link {
-	l.Latency, l.Rate, l.Queue, l.Loss = either(l.Latency, base.Latency), either(l.Rate, base.Rate), either(l.Queue, base.Queue), either(l.Loss, base.Loss)
-	l.MTU = either(l.MTU, base.MTU)
-	return l
-}
-
-func either[T any](f, base Field[T]) Field[T] {
-	if f.IsSet() {
-		return f
-	}
-	return base
-}
-
-// wire is the cable as package link wants it. The MTU of a link is that of the
-// cable: larger packets are lost on it.
-func (l Link) wire() link.WireConfig {
-	return link.WireConfig{
-		Latency: l.Latency.Value, Rate: int64(l.Rate.Value), Queue: l.Queue.Value, Loss: l.Loss.Value, MTU: l.MTU.Value,
-	}
 }
 
 // object is the pod as Kubernetes knows it.

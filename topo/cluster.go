@@ -33,7 +33,6 @@ func (l *load) buildCluster() {
 	c.Proxy = orDefault(c.Proxy, l.Proxies[0])
 	c.PodCIDR = orDefault(c.PodCIDR, defaultPodCIDR)
 	c.ServiceCIDR = orDefault(c.ServiceCIDR, defaultServiceCIDR)
-	u.Subnet = orDefault(u.Subnet, defaultSubnet)
 	u.MTU = orDefault(u.MTU, defaultMTU)
 	l.nodesFromManifests()
 	if len(c.Nodes) == 0 {
@@ -49,6 +48,7 @@ func (l *load) buildCluster() {
 		n.Labels["kubernetes.io/hostname"] = n.Name.Value
 	}
 	l.checkMachineNames(sc)
+	l.buildSegments(sc)
 	l.giveAddresses(sc)
 	if emu.Standalone(c.Design.Value) {
 		l.warnStandalone(c)
@@ -131,6 +131,9 @@ func (l *load) checkMachineNames(sc *Scenario) {
 	for _, h := range sc.Hosts {
 		check("host", h.Name)
 	}
+	for _, r := range sc.Underlay.Routers {
+		check("router", r.Name)
+	}
 }
 
 // checkRanges finds ranges that overlap: pods, services and underlay must be
@@ -140,7 +143,10 @@ func (l *load) checkRanges(c *Cluster, u *Underlay) {
 		what string
 		f    Field[netip.Prefix]
 	}
-	ranges := []named{{"cluster.podCIDR", c.PodCIDR}, {"cluster.serviceCIDR", c.ServiceCIDR}, {"underlay.subnet", u.Subnet}}
+	ranges := []named{{"cluster.podCIDR", c.PodCIDR}, {"cluster.serviceCIDR", c.ServiceCIDR}}
+	for _, s := range u.Segments {
+		ranges = append(ranges, named{s.what(), s.Subnet})
+	}
 	for i, a := range ranges {
 		for _, b := range ranges[:i] {
 			if !a.f.Value.Overlaps(b.f.Value) {
@@ -157,35 +163,54 @@ func (l *load) checkRanges(c *Cluster, u *Underlay) {
 }
 
 // giveAddresses checks the underlay addresses that were written and gives the
-// others the next free ones, nodes before hosts.
+// others the next free ones of their segment, nodes before hosts.
 func (l *load) giveAddresses(sc *Scenario) {
 	taken := map[netip.Addr]string{}
-	var want []*Field[netip.Addr]
-	take := func(what string, name Field[string], f *Field[netip.Addr]) {
+	want := map[*Segment][]*Field[netip.Addr]{}
+	take := func(what string, name Field[string], segment string, f *Field[netip.Addr]) {
+		s := sc.Underlay.segment(segment)
 		if !f.IsSet() {
-			want = append(want, f)
+			want[s] = append(want[s], f)
 			return
 		}
-		l.checkAddress(what+" "+quoted(name.Value), *f, taken)
+		l.checkAddress(what+" "+quoted(name.Value), s, *f, taken)
 		taken[f.Value] = name.Value
 	}
 	for i := range sc.Cluster.Nodes {
 		n := &sc.Cluster.Nodes[i]
-		take("node", n.Name, &n.Address)
+		take("node", n.Name, n.Segment, &n.Address)
 	}
 	for i := range sc.Hosts {
 		h := &sc.Hosts[i]
-		take("host", h.Name, &h.Address)
+		take("host", h.Name, h.Segment, &h.Address)
 	}
-	subnet := sc.Underlay.Subnet
-	next := firstAddress(subnet.Value)
+	for _, r := range sc.Underlay.Routers {
+		for i := range r.Ports {
+			if p := &r.Ports[i]; p.Address.IsSet() { // else the lab's choice, from the bottom up
+				take("router", r.Name, p.Segment.Value, &p.Address)
+			}
+		}
+	}
+	for i := range sc.Underlay.Segments {
+		s := &sc.Underlay.Segments[i]
+		l.giveSegment(s, want[s], taken)
+	}
+}
+
+// giveSegment gives out the addresses of one segment.
+func (l *load) giveSegment(s *Segment, want []*Field[netip.Addr], taken map[netip.Addr]string) {
+	subnet := s.Subnet.Value
+	if !subnet.IsValid() {
+		return // reported where it is missing
+	}
+	next := firstAddress(subnet)
 	for i, f := range want {
 		for ; taken[next] != ""; next = next.Next() {
 		}
-		if !subnet.Value.Contains(next) || isBroadcast(subnet.Value, next) {
-			l.addAt(l.whereNodes(subnet.Pos), Diagnostic{Rule: "too-few-addresses",
-				Message: fmt.Sprintf("underlay.subnet %v has no address left for %d of the nodes and hosts", subnet.Value, len(want)-i),
-				Hint:    "give underlay.subnet a shorter prefix, such as /16"})
+		if !subnet.Contains(next) || isBroadcast(subnet, next) {
+			l.addAt(l.whereNodes(s.Subnet.Pos), Diagnostic{Rule: "too-few-addresses",
+				Message: fmt.Sprintf("%s %v has no address left for %d of the nodes and hosts", s.what(), subnet, len(want)-i),
+				Hint:    "give it a shorter prefix, such as /16"})
 			return
 		}
 		f.Value = next
@@ -219,12 +244,12 @@ func isBroadcast(p netip.Prefix, a netip.Addr) bool {
 	return a.Is4() && p.Bits() < 31 && !p.Contains(a.Next())
 }
 
-func (l *load) checkAddress(what string, f Field[netip.Addr], taken map[netip.Addr]string) {
-	subnet := l.sc.Underlay.Subnet.Value
+func (l *load) checkAddress(what string, s *Segment, f Field[netip.Addr], taken map[netip.Addr]string) {
+	subnet := s.Subnet.Value
 	problem := ""
 	switch {
 	case !subnet.Contains(f.Value):
-		problem = fmt.Sprintf("lies outside underlay.subnet %v", subnet)
+		problem = fmt.Sprintf("lies outside %s %v", s.what(), subnet)
 	case f.Value == subnet.Addr() && f.Value.Is4() && subnet.Bits() < 31:
 		problem = fmt.Sprintf("is the network address of %v", subnet)
 	case isBroadcast(subnet, f.Value):

@@ -3,7 +3,6 @@ package topo
 import (
 	"fmt"
 	"path"
-	"slices"
 	"strconv"
 
 	yaml "go.yaml.in/yaml/v3"
@@ -87,46 +86,18 @@ func (l *load) decodeNodes(m mapping) {
 }
 
 func (l *load) decodeNode(d *document, p string, n *yaml.Node) {
-	m, ok := l.mapping(d, n, p, "name", "address", "podCIDR", "link", "labels")
+	m, ok := l.mapping(d, n, p, "name", "address", "podCIDR", "link", "routes", "labels")
 	if !ok {
 		return
 	}
 	node := Node{Name: l.name(m), Address: m.addr("address"), PodCIDR: m.prefix("podCIDR"), Labels: l.labels(m, "labels")}
-	if link := m.get("link"); link != nil {
-		if lm, ok := l.mapping(d, link, m.path("link"), linkKeys...); ok {
-			node.Link = decodeLink(lm)
-		}
-	}
+	node.Link, node.Routes = m.link("link"), l.routes(m)
 	l.sc.Cluster.Nodes = append(l.sc.Cluster.Nodes, node)
 }
 
-var linkKeys = []string{"latency", "rate", "mtu", "queue", "loss"}
-
-func decodeLink(m mapping) Link {
-	const minMTU, maxMTU = 68, 65535 // RFC 791 §3.1: every internet module forwards 68 octets
-	return Link{
-		Pos:     m.d.pos(m.node),
-		Latency: m.duration("latency"),
-		Rate:    decode(m, "rate", wantRate, ParseRate),
-		MTU:     m.integer("mtu", minMTU, maxMTU),
-		Queue:   m.integer("queue", 1, 1<<20),
-		Loss:    m.percent("loss"),
-	}
-}
-
-func (l *load) decodeUnderlay(top mapping) {
-	n := top.get("underlay")
-	if n == nil {
-		return
-	}
-	if m, ok := l.mapping(top.d, n, "underlay", slices.Concat(linkKeys, []string{"subnet"})...); ok {
-		l.sc.Underlay = Underlay{Link: decodeLink(m), Subnet: m.prefix("subnet")}
-	}
-}
-
 func (l *load) decodeHost(d *document, p string, n *yaml.Node) {
-	if m, ok := l.mapping(d, n, p, "name", "address", "sysctls"); ok {
-		l.sc.Hosts = append(l.sc.Hosts, Host{Name: l.name(m), Address: m.addr("address"), Sysctls: l.sysctls(m)})
+	if m, ok := l.mapping(d, n, p, "name", "address", "link", "routes", "sysctls"); ok {
+		l.sc.Hosts = append(l.sc.Hosts, Host{Name: l.name(m), Address: m.addr("address"), Link: m.link("link"), Routes: l.routes(m), Sysctls: l.sysctls(m)})
 	}
 }
 

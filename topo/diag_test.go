@@ -18,7 +18,7 @@ var mistakes = []struct {
 	{"unknown key with a near word", "name: a\ncluster:\n  desing: flannel-vxlan\n",
 		`f.yaml:3:3: error: unknown key "desing" in cluster; hint: did you mean "design"?`},
 	{"unknown key without", "name: a\nunderlay: {zzz: 1}\n",
-		`f.yaml:2:12: error: unknown key "zzz" in underlay; hint: known keys: latency, rate, mtu, queue, loss, subnet`},
+		`f.yaml:2:12: error: unknown key "zzz" in underlay; hint: known keys: latency, jitter, reorder, rate, burst, mtu, queue, loss, duplicate, corrupt, preset, out, in, subnet, segments, routers`},
 	{"sysctls", "cluster:\n  sysctls:\n    net.ipv4.ip_froward: 1\n    net.bridge.bridge-nf-call-iptables: yes\n    net.ipv4.ip_forward: 1\n", `
 f.yaml:3:5: error: unknown sysctl "net.ipv4.ip_froward"; hint: did you mean "net.ipv4.ip_forward"?
 f.yaml:4:41: error: stack: sysctl net.bridge.bridge-nf-call-iptables: "yes", want 0 or 1`},
@@ -40,10 +40,40 @@ f.yaml:3:16: error: cluster.serviceCIDR: found "10.96.0.1/12", want a range such
 f.yaml:5:24: error: cluster.nodes[0].address: found "192.168.56.300", want an IP address such as 192.168.56.11`},
 	{"bad units", "underlay: {latency: 200, rate: 10, mtu: 10, loss: 1, queue: -1}\n", `
 f.yaml:1:21: error: underlay.latency: found "200", want a duration such as 200us, 5ms or 1s; hint: a duration needs a unit: 200ms or 200s?
-f.yaml:1:32: error: underlay.rate: found "10", want a rate such as 100Mbit or 10Gbit; hint: a rate needs a unit: 10Mbit?
+f.yaml:1:32: error: underlay.rate: found "10", want a rate such as 100Mbit or 10Gbit, or unlimited; hint: a rate needs a unit: 10Mbit?
 f.yaml:1:41: error: underlay.mtu: found "10", want a whole number from 68 to 65535
 f.yaml:1:51: error: underlay.loss: found "1", want a share such as 1% or 0.5%; hint: a share needs a percent sign: 1%?
-f.yaml:1:61: error: underlay.queue: found "-1", want a whole number from 1 to 1048576`},
+f.yaml:1:61: error: underlay.queue: found "-1", want a number of frames, a size such as 64KiB, one of drop-tail, red, codel, fq_codel, or {discipline, frames, size, ecn, ...}`},
+	{"cables", "underlay: {jitter: {spread: 1ms, shape: paretto}, burst: x, queue: 0, loss: {enter: 1%}, preset: lt, out: {latency: 1, preset: lte}}\n", `
+f.yaml:1:11: error: underlay: loss burst is entered and never left, want a leave above 0
+f.yaml:1:41: error: underlay.jitter.shape: found "paretto", want one of uniform, normal, pareto; hint: did you mean "pareto"?
+f.yaml:1:58: error: underlay.burst: found "x", want a size in bytes such as 1500 or 64KiB
+f.yaml:1:68: error: underlay.queue: found "0", want a number of frames, a size such as 64KiB, one of drop-tail, red, codel, fq_codel, or {discipline, frames, size, ecn, ...}
+f.yaml:1:98: error: underlay.preset: found "lt", want one of datacenter, wan, lte, satellite; hint: did you mean "lte"?
+f.yaml:1:117: error: underlay.out.latency: found "1", want a duration such as 200us, 5ms or 1s; hint: a duration needs a unit: 1ms or 1s?
+f.yaml:1:120: error: unknown key "preset" in underlay.out; hint: known keys: latency, jitter, reorder, rate, burst, mtu, queue, loss, duplicate, corrupt`},
+	{"traces", "underlay: {loss: {trace: nowhere.txt}}\n",
+		`f.yaml:1:26: error: underlay.loss.trace: found "nowhere.txt", want a file; hint: cannot read the file: no such file or directory; paths are relative to the scenario file`},
+	{"segments", "cluster: {nodes: [{name: a}, {name: b, address: 10.0.9.1}]}\nunderlay:\n  subnet: 10.9.0.0/24\n  segments:\n  - {name: r1, subnet: 10.0.1.0/24, machines: [a, c]}\n  - {name: r2, subnet: 10.0.1.128/25, machines: [a, b]}\n  - {name: r2}\n  routers:\n  - {name: gw, ports: [r1, r3], routes: [{to: x}]}\n  - {name: a}\n", `
+f.yaml:1:49: error: node "b": address 10.0.9.1 lies outside segment r2 subnet 10.0.1.128/25
+f.yaml:3:11: error: underlay: has subnet and segments, want the subnet in a segment
+f.yaml:5:51: error: segment r1: unknown machine "c"; hint: did you mean "a"?
+f.yaml:6:24: error: segment r2 subnet 10.0.1.128/25 overlaps segment r1 subnet 10.0.1.0/24
+f.yaml:6:50: error: segment r2: a is in segment r1 already
+f.yaml:7:5: error: underlay.segments[2]: no subnet, want one
+f.yaml:7:12: error: segment "r2": the name is taken, first at line 6
+f.yaml:9:28: error: router gw: unknown segment "r3"; hint: did you mean "r1"?
+f.yaml:9:42: error: underlay.routers[0].routes[0]: no via, want one
+f.yaml:9:47: error: underlay.routers[0].routes[0].to: found "x", want a range such as 10.1.0.0/16, or default
+f.yaml:10:5: error: underlay.routers[1]: no ports, want the segments that it joins
+f.yaml:10:12: error: router "a": the name is taken, first at line 1`},
+	{"set", "pods: [{name: p}]\nsteps:\n- set: {link: node3, loss: 5}\n- set: {link: node1}\n- set: {loss: 5%}\n- set: {segment: rack, latency: 1s}\n- set: {link: p, loss: 5%}\n", `
+f.yaml:3:15: error: steps[0].set.link: unknown name "node3", want a node, host; hint: did you mean "node1"?
+f.yaml:3:28: error: steps[0].set.loss: found "5", want a share such as 1% or 0.5%; hint: a share needs a percent sign: 5%?
+f.yaml:4:8: error: steps[1].set: nothing to change, want one or more of latency, jitter, reorder, rate, burst, mtu, queue, loss, duplicate, corrupt, preset, out, in
+f.yaml:5:8: error: steps[2].set: want either link or segment
+f.yaml:6:18: error: unknown segment "rack"; hint: segments: underlay
+f.yaml:7:15: error: steps[4].set.link: unknown name "p", want a node, host; hint: p is a pod`},
 	{"duplicate names", "cluster:\n  nodes: [{name: a}, {name: a}]\nhosts: [{name: a}]\npods: [{name: p}, {name: p}]\n", `
 f.yaml:2:29: error: node "a": the name is taken, first at line 2
 f.yaml:3:16: error: host "a": the name is taken, first at line 2
@@ -62,7 +92,7 @@ f.yaml:6:28: error: host "h": address 192.168.56.9 belongs to "c" already`},
 	{"ranges overlap", "cluster: {serviceCIDR: 10.244.128.0/17}\n",
 		`f.yaml:1:24: error: cluster.serviceCIDR 10.244.128.0/17 overlaps cluster.podCIDR 10.244.0.0/16`},
 	{"too many nodes", "cluster:\n  nodes: 300\n", `
-f.yaml:2:10: error: underlay.subnet 192.168.56.0/24 has no address left for 56 of the nodes and hosts; hint: give underlay.subnet a shorter prefix, such as /16
+f.yaml:2:10: error: underlay.subnet 192.168.56.0/24 has no address left for 56 of the nodes and hosts; hint: give it a shorter prefix, such as /16
 f.yaml:2:10: error: cluster.podCIDR 10.244.0.0/16 has no /24 left for node "node257" and those after it; hint: give cluster.podCIDR a shorter prefix, such as /8`},
 	{"far too many nodes", "cluster: {nodes: 1000000000}\n",
 		`f.yaml:1:18: error: cluster.nodes: found "1000000000", want a whole number from 1 to 5000`},
@@ -78,11 +108,11 @@ f.yaml:5:31: error: steps[2].tcp.to: unknown name "nosvc", want a pod, service, 
 f.yaml:6:26: error: steps[3].http.url: unknown name "webb", want a service, ingress host, pod, node, host, IP address; hint: did you mean "web"?`},
 	{"verbs", "pods: [{name: a}]\nsteps:\n- ping: {from: a, to: a}\n  http: {from: a, url: 'http://a/'}\n- name: nothing\n- pnig: {from: a, to: a}\n- ping: {from: a}\n- down: {}\n", `
 f.yaml:4:3: error: steps[0] has two verbs, ping and http, want one; hint: begin another step with "- "
-f.yaml:5:3: error: steps[1] has no verb, want one of ping, http, tcp, udp, sleep, down, up
+f.yaml:5:3: error: steps[1] has no verb, want one of VERBS
 f.yaml:6:3: error: unknown key "pnig" in steps[2]; hint: did you mean "ping"?
-f.yaml:6:3: error: steps[2] has no verb, want one of ping, http, tcp, udp, sleep, down, up
+f.yaml:6:3: error: steps[2] has no verb, want one of VERBS
 f.yaml:7:3: error: steps[3].ping: no to, want one
-f.yaml:8:9: error: steps[4].down: want one of link, node and lease`},
+f.yaml:8:9: error: steps[4].down: want one of link, node, lease and segment`},
 	{"expect", "pods: [{name: a}]\nsteps:\n- ping: {from: a, to: a}\n  expect: {status: 200, error: timout}\n- http: {from: a, url: 'http://a/'}\n  expect: {status: 42, within: 5}\n- sleep: 1s\n  expect: {ttl: 3}\n- http: {from: a, url: 'http://a/'}\n  expect: {error: timeout, status: 200}\n", `
 f.yaml:4:12: error: steps[0].expect: a ping step has no status to check, want one of error, within, exactly, ttl, loss, sourceIP
 f.yaml:4:32: error: steps[0].expect.error: found "timout", want one of timeout, refused, reset, unreachable, prohibited, too-big, ttl-exceeded, unknown-name; hint: did you mean "timeout"?
@@ -186,6 +216,7 @@ func TestEveryMistakeGetsItsLine(t *testing.T) {
 			lines = append(lines, d.String())
 		}
 		got, want := strings.Join(lines, "\n"), strings.TrimPrefix(c.want, "\n")
+		want = strings.ReplaceAll(want, "VERBS", strings.Join(verbNames(), ", "))
 		if got != want {
 			t.Errorf("%s: input\n%s\ngot\n%s\nwant\n%s", c.name, c.in, got, want)
 		}

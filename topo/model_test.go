@@ -140,8 +140,8 @@ capture: [node1/*, all]
 	if x := s[3].UDP; x.To.Addr != netip.MustParseAddr("::1") || x.To.Port != 53 || x.Count.Value != 2 {
 		t.Errorf("udp: got %+v", x)
 	}
-	if s[4].Sleep.Value != 1500*time.Millisecond || s[5].Down.Link.Kind != RefNode || s[6].Up.Node.Name != "node1" {
-		t.Errorf("got sleep %v, down %+v, up %+v", s[4].Sleep, s[5].Down, s[6].Up)
+	if s[4].Sleep.Value != 1500*time.Millisecond || s[5].Action.(*Fault).Link.Kind != RefNode || s[6].Action.(*Fault).Node.Name != "node1" || s[5].Verb() != "down" || s[6].Verb() != "up" {
+		t.Errorf("got sleep %v, down %+v, up %+v", s[4].Sleep, s[5].Action, s[6].Action)
 	}
 	if len(sc.Capture) != 2 || sc.Capture[1].Value != "all" {
 		t.Errorf("capture: got %v", sc.Capture)

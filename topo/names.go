@@ -54,6 +54,10 @@ func newNames(sc *Scenario) *names {
 		n.hosts[h.Name.Value] = true
 		n.know(h.Name.Value, "")
 	}
+	for _, r := range sc.Underlay.Routers {
+		n.hosts[r.Name.Value] = true
+		n.know(r.Name.Value, "")
+	}
 	return n
 }
 
@@ -70,6 +74,9 @@ var refKinds = map[string]RefKind{
 }
 
 var refKindNames = map[RefKind]string{RefPod: "pod", RefNode: "node", RefHost: "host", RefService: "service", RefIP: "IP address", RefIngress: "ingress host"}
+
+// everyName are the kinds of things that have a name.
+var everyName = []RefKind{RefPod, RefNode, RefHost, RefService, RefIngress}
 
 // clusterDomain ends the names under which DNS knows Services.
 const clusterDomain = ".cluster.local"
@@ -202,6 +209,8 @@ func (l *load) unknownRef(r Ref, role string, kinds []RefKind) {
 	switch {
 	case len(spaces) > 0 && !slices.Contains(spaces, "default"):
 		diag.Hint = fmt.Sprintf("did you mean %q?", cmp.Or(spaces[0], "default")+"/"+plain)
+	case len(l.names.lookup(r, everyName)) > 0:
+		diag.Hint = fmt.Sprintf("%s is a %s", plain, refKindNames[l.names.lookup(r, everyName)[0].Kind])
 	case l.names.owners["default/"+plain] != nil:
 		diag.Hint = fmt.Sprintf("write deployment/%s for its first pod", plain)
 	default:
@@ -218,6 +227,8 @@ func (l *load) resolveSteps() {
 		from := func(r *Ref) { l.resolve(r, at+".from", RefPod, RefNode, RefHost) }
 		to := func(r *Ref) { l.resolve(r, at+".to", RefPod, RefService, RefNode, RefHost, RefIP) }
 		switch {
+		case s.Action != nil:
+			s.Action.resolve(l, at)
 		case s.Ping != nil:
 			from(&s.Ping.From)
 			to(&s.Ping.To)
@@ -231,13 +242,6 @@ func (l *load) resolveSteps() {
 		case s.UDP != nil:
 			from(&s.UDP.From)
 			to(&s.UDP.To)
-		}
-		for _, f := range []*Fault{s.Down, s.Up} {
-			if f != nil {
-				l.resolve(&f.Link, at+".link", RefNode, RefHost, RefPod)
-				l.resolve(&f.Node, at+".node", RefNode)
-				l.resolve(&f.Lease, at+".lease", RefNode)
-			}
 		}
 		l.resolve(&s.Expect.SourceIP, fmt.Sprintf("steps[%d].expect.sourceIP", i), RefIP, RefPod, RefNode, RefHost, RefService)
 	}

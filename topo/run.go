@@ -80,6 +80,8 @@ func (s *Step) title() string {
 		return s.Name.Value
 	}
 	switch {
+	case s.Action != nil:
+		return s.Action.title()
 	case s.Ping != nil:
 		return fmt.Sprintf("ping %s -> %s", s.Ping.From.Text, s.Ping.To.Text)
 	case s.HTTP != nil:
@@ -90,32 +92,8 @@ func (s *Step) title() string {
 		return fmt.Sprintf("udp %s -> %s:%d", s.UDP.From.Text, s.UDP.To.Text, s.UDP.To.Port)
 	case s.Sleep != nil:
 		return fmt.Sprintf("sleep %v", s.Sleep.Value)
-	case s.Down != nil:
-		return "down " + s.Down.title()
-	case s.Up != nil:
-		return "up " + s.Up.title()
 	}
 	return s.Verb()
-}
-
-// targets lists what is taken down or up: one thing, if the step is right.
-func (f *Fault) targets() (list []Ref) {
-	for _, r := range []Ref{f.Link, f.Node, f.Lease} {
-		if r.IsSet() {
-			list = append(list, r)
-		}
-	}
-	return list
-}
-
-func (f *Fault) title() string {
-	switch {
-	case f.Link.IsSet():
-		return f.Link.Text
-	case f.Lease.IsSet():
-		return "lease of " + f.Lease.Text
-	}
-	return f.Node.Text
 }
 
 // play waits for the step's time, does it, and checks what came of it.
@@ -128,6 +106,8 @@ func play(lab *emu.Lab, s *Step) StepResult {
 	r := StepResult{Name: s.title(), Verb: s.Verb(), Pos: s.Pos, Start: lab.Now(), Passed: true, Checks: []Check{}}
 	p := player{lab: lab, step: s, result: &r}
 	switch {
+	case s.Action != nil:
+		s.Action.play(&p)
 	case s.Ping != nil:
 		p.ping(s.Ping)
 	case s.HTTP != nil:
@@ -139,10 +119,6 @@ func play(lab *emu.Lab, s *Step) StepResult {
 	case s.Sleep != nil:
 		lab.Sleep(s.Sleep.Value)
 		r.Outcome = fmt.Sprintf("it is %v", lab.Now())
-	case s.Down != nil:
-		p.fault(s.Down, false)
-	case s.Up != nil:
-		p.fault(s.Up, true)
 	}
 	if !p.timed {
 		r.Took = lab.Now() - r.Start
@@ -163,15 +139,7 @@ type player struct {
 }
 
 // machine returns the machine that a reference names.
-func (p *player) machine(r Ref) *emu.Machine {
-	switch r.Kind {
-	case RefPod:
-		return p.lab.Machine(r.Namespace + "/" + r.Name)
-	case RefNode, RefHost:
-		return p.lab.Machine(r.Name)
-	}
-	return nil
-}
+func (p *player) machine(r Ref) *emu.Machine { return machineOf(p.lab, r) }
 
 // address returns what the lab resolves to the thing that a reference names.
 func (p *player) address(r Ref) string {
@@ -186,28 +154,6 @@ func (p *player) address(r Ref) string {
 		return r.Name + "." + r.Namespace + ".svc.cluster.local"
 	}
 	return r.Text
-}
-
-// fault takes a link, a node or a lease down or up.
-func (p *player) fault(f *Fault, up bool) {
-	word := map[bool]string{true: "up", false: "down"}[up]
-	switch {
-	case f.Link.IsSet():
-		if m := p.machine(f.Link); m != nil {
-			m.SetLink(up)
-		}
-		p.result.Outcome = "the cable of " + f.Link.Text + " is " + word
-	case f.Lease.IsSet():
-		if n := p.lab.Node(f.Lease.Name); n != nil {
-			p.err = n.SetLease(up)
-		}
-		p.result.Outcome = "the other nodes " + map[bool]string{true: "know ", false: "have forgotten "}[up] + f.Lease.Text
-	default:
-		if n := p.lab.Node(f.Node.Name); n != nil {
-			n.SetUp(up)
-		}
-		p.result.Outcome = f.Node.Text + " is " + word
-	}
 }
 
 // finish checks what every verb can expect: the error and the time, and who

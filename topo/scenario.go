@@ -42,31 +42,19 @@ type Node struct {
 	Name    Field[string]
 	Address Field[netip.Addr]   // on the underlay; default from .11 up
 	PodCIDR Field[netip.Prefix] // default the n-th /24 of the cluster's
-	Link    Link                // the node's cable; unset fields are the underlay's
+	Segment string              // of the underlay
+	Link    Link                // the node's cable; unset fields are the segment's
+	Routes  []Route             // besides the default route to the segment's router
 	Labels  map[string]string   // always holds kubernetes.io/hostname
-}
-
-// Link is the behaviour of one cable, in each direction.
-type Link struct {
-	Pos     Pos
-	Latency Field[time.Duration] // one way
-	Rate    Field[uint64]        // bits per second; 0 is unlimited
-	MTU     Field[int]           // bytes of IP packet; default 1500
-	Queue   Field[int]           // frames; 0 is the cable's own default
-	Loss    Field[float64]       // from 0 to 1
-}
-
-// Underlay is the network that joins nodes and outside hosts. The Link part is
-// the default of every cable.
-type Underlay struct {
-	Link
-	Subnet Field[netip.Prefix] // default 192.168.56.0/24
 }
 
 // Host is a machine outside the cluster.
 type Host struct {
 	Name    Field[string]
 	Address Field[netip.Addr] // default the next free after the nodes
+	Segment string            // of the underlay
+	Link    Link              // the host's cable; unset fields are the segment's
+	Routes  []Route           // besides the default route to the segment's router
 	Sysctls map[string]string // kernel parameters, by name
 }
 
@@ -117,15 +105,16 @@ type Step struct {
 	TCP    *Exchange
 	UDP    *Exchange
 	Sleep  *Field[time.Duration]
-	Down   *Fault
-	Up     *Fault
+	Action Action // any other verb
 	Expect Expect
 }
 
-// Verb returns the word that the step was written with: ping, http, tcp, udp,
-// sleep, down or up; "" for a step without a usable verb.
+// Verb returns the word that the step was written with, such as ping; "" for a
+// step without a usable verb.
 func (s *Step) Verb() string {
 	switch {
+	case s.Action != nil:
+		return s.Action.Verb()
 	case s.Ping != nil:
 		return "ping"
 	case s.HTTP != nil:
@@ -136,10 +125,6 @@ func (s *Step) Verb() string {
 		return "udp"
 	case s.Sleep != nil:
 		return "sleep"
-	case s.Down != nil:
-		return "down"
-	case s.Up != nil:
-		return "up"
 	}
 	return ""
 }
@@ -169,13 +154,6 @@ type Exchange struct {
 	Send     Field[string]
 	Expect   Field[string] // the bytes that must come back; if not set, any
 	Count    Field[int]    // exchanges one after another; default 1
-}
-
-// Fault takes something down or up.
-type Fault struct {
-	Link  Ref // a node, host or pod: its cable
-	Node  Ref // a node as a whole
-	Lease Ref // a node: what the others know of it
 }
 
 // Expect is what a step must find. Fields that are not set are not checked.

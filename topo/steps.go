@@ -25,6 +25,7 @@ var verbs = []struct {
 	{"sleep", (*load).decodeSleep, nil},
 	{"down", (*load).decodeDown, nil},
 	{"up", (*load).decodeUp, nil},
+	{"set", (*load).decodeSet, nil},
 }
 
 func verbNames() []string {
@@ -205,21 +206,6 @@ func (l *load) exchange(step mapping, word string) *Exchange {
 func (l *load) decodeSleep(step mapping, s *Step) {
 	f := step.duration("sleep")
 	s.Sleep = &f
-}
-
-func (l *load) decodeDown(step mapping, s *Step) { s.Down = l.fault(step, "down") }
-func (l *load) decodeUp(step mapping, s *Step)   { s.Up = l.fault(step, "up") }
-
-func (l *load) fault(step mapping, word string) *Fault {
-	m, ok := l.verb(step, word, nil, "link", "node", "lease")
-	if !ok {
-		return &Fault{}
-	}
-	f := &Fault{Link: m.ref("link"), Node: m.ref("node"), Lease: m.ref("lease")}
-	if len(f.targets()) != 1 {
-		l.reportAt(m.d, m.node, Diagnostic{Rule: "missing-value", Message: m.what + ": want one of link, node and lease"})
-	}
-	return f
 }
 
 // checkStepOrder finds a step that is to start before one that stands above it.

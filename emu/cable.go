@@ -1,0 +1,66 @@
+package emu
+
+import (
+	"fmt"
+
+	"github.com/podwire/podwire/link"
+)
+
+// SetCable sets what the machine's cable to a segment is like, out of the
+// machine and into it, at one instant; an empty segment is the machine's only
+// or first one. Traffic may flow. A pod has no cable of this kind: its veth pair
+// is ideal.
+func (m *Machine) SetCable(segment string, out, in link.WireConfig) error {
+	return m.ChangeCable(segment, func(o, i *link.WireConfig) { *o, *i = out, in })
+}
+
+// ChangeCable is SetCable for a part of the settings: change is given those
+// that hold, and what it leaves alone stays. If the result is not valid,
+// nothing changes.
+func (m *Machine) ChangeCable(segment string, change func(out, in *link.WireConfig)) error {
+	var err error
+	m.lab.drv.Do(func() {
+		w := m.cable(segment)
+		if w == nil {
+			err = m.errNoCable(segment)
+			return
+		}
+		out, in := w.Config()
+		change(&out, &in)
+		for _, c := range []link.WireConfig{out, in} {
+			if err = c.Validate(); err != nil {
+				err = fmt.Errorf("emu: %s: %w", m.name, err)
+				return
+			}
+		}
+		w.SetAB(out)
+		w.SetBA(in)
+	})
+	return err
+}
+
+// cable returns the cable to a segment, or nil. The caller holds the lock.
+func (m *Machine) cable(segment string) *link.Wire {
+	if segment == "" {
+		return m.Cable()
+	}
+	return m.CableTo(segment)
+}
+
+func (m *Machine) errNoCable(segment string) error {
+	if len(m.plugs) == 0 {
+		return fmt.Errorf("emu: %s has no cable: only nodes, hosts and routers have", m.name)
+	}
+	return fmt.Errorf("emu: %s has no cable to segment %q", m.name, segment)
+}
+
+// SegmentMachines lists the machines that are plugged into a segment, in the
+// order in which they were made.
+func (l *Lab) SegmentMachines(segment string) (list []*Machine) {
+	for _, m := range l.allMachines() {
+		if m.CableTo(segment) != nil {
+			list = append(list, m)
+		}
+	}
+	return list
+}

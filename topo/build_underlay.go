@@ -1,0 +1,95 @@
+package topo
+
+import (
+	"net/netip"
+
+	"github.com/podwire/podwire/emu"
+	"github.com/podwire/podwire/link"
+)
+
+// config is the underlay as package emu wants it. What differs by direction is
+// set when the machines are there.
+func (u *Underlay) config() emu.Underlay {
+	out, _ := u.cable(nil, nil)
+	c := emu.Underlay{MTU: u.MTU.Value, Cable: out}
+	for i := range u.Segments {
+		s := &u.Segments[i]
+		cable, _ := u.cable(s, nil)
+		c.Segments = append(c.Segments, emu.Segment{Name: s.Name.Value, Subnet: s.Subnet.Value, MTU: s.Link.MTU.Value, Cable: &cable})
+	}
+	for _, r := range u.Routers {
+		er := emu.Router{Name: r.Name.Value, Routes: staticRoutes(r.Routes), Sysctls: r.Sysctls}
+		for _, p := range r.Ports {
+			cable, _ := u.cable(u.segment(p.Segment.Value), &p.Link)
+			er.Ports = append(er.Ports, emu.RouterPort{Segment: p.Segment.Value, Addr: p.Address.Value, Cable: &cable})
+		}
+		c.Routers = append(c.Routers, er)
+	}
+	return c
+}
+
+// cable puts the settings of a cable together: the underlay's, the segment's,
+// its own. The MTU of a link is that of the cable: larger packets are lost on
+// it.
+func (u *Underlay) cable(s *Segment, own *Link) (out, in link.WireConfig) {
+	u.Link.apply(&out, &in)
+	out.MTU, in.MTU = u.MTU.Value, u.MTU.Value
+	if s != nil {
+		s.Link.apply(&out, &in)
+	}
+	if own != nil {
+		own.apply(&out, &in)
+	}
+	return out, in
+}
+
+func staticRoutes(list []Route) (routes []emu.Route) {
+	for _, r := range list {
+		routes = append(routes, emu.Route{Dst: r.To.Value.Masked(), Via: r.Via.Value})
+	}
+	return routes
+}
+
+// addMachines adds nodes and hosts, and sets all cables.
+func (sc *Scenario) addMachines(lab *emu.Lab) error {
+	u := &sc.Underlay
+	for _, n := range sc.Cluster.Nodes {
+		out, in := u.cable(u.segment(n.Segment), &n.Link)
+		podCIDR := n.PodCIDR.Value
+		if emu.Standalone(sc.Cluster.Design.Value) {
+			podCIDR = netip.Prefix{} // one was warned of
+		}
+		node, err := lab.AddNode(emu.NodeConfig{
+			Name: n.Name.Value, Segment: n.Segment, Addr: n.Address.Value, PodCIDR: podCIDR,
+			Cable: &out, Routes: staticRoutes(n.Routes), Labels: n.Labels,
+		})
+		if err == nil {
+			err = node.SetCable("", out, in)
+		}
+		if err != nil {
+			return at(n.Name.Pos, err)
+		}
+	}
+	for _, h := range sc.Hosts {
+		out, in := u.cable(u.segment(h.Segment), &h.Link)
+		host, err := lab.AddHost(emu.HostConfig{
+			Name: h.Name.Value, Segment: h.Segment, Addr: h.Address.Value, Cable: &out, Routes: staticRoutes(h.Routes), Sysctls: h.Sysctls,
+		})
+		if err == nil {
+			err = host.SetCable("", out, in)
+		}
+		if err != nil {
+			return at(h.Name.Pos, err)
+		}
+	}
+	for _, r := range u.Routers {
+		for i := range r.Ports {
+			p := &r.Ports[i]
+			out, in := u.cable(u.segment(p.Segment.Value), &p.Link)
+			if err := lab.Machine(r.Name.Value).SetCable(p.Segment.Value, out, in); err != nil {
+				return at(p.Segment.Pos, err)
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,125 @@
+package topo
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/podwire/podwire/emu"
+	"github.com/podwire/podwire/link"
+)
+
+// Set changes what cables are like, all settings at one instant. Fields that are
+// not set stay as they are.
+type Set struct {
+	Target  LinkTarget
+	Change  Link
+	changed []string // the settings as written, for the title
+}
+
+// A LinkTarget names one cable, or all those of a segment.
+type LinkTarget struct {
+	Link    Ref           // a node, host or router
+	To      Field[string] // the segment that the cable leads to; not set: the machine's only or first one
+	Segment Field[string] // instead: all cables of a segment
+}
+
+// targetKeys are the keys of a LinkTarget.
+var targetKeys = []string{"link", "to", "segment"}
+
+// linkTarget decodes the keys of a LinkTarget.
+func (l *load) linkTarget(m mapping) LinkTarget {
+	t := LinkTarget{Link: m.ref("link"), To: m.str("to"), Segment: m.str("segment")}
+	if t.Link.IsSet() == t.Segment.IsSet() {
+		l.reportAt(m.d, m.node, Diagnostic{Rule: "missing-value", Message: m.what + ": want either link or segment"})
+	}
+	return t
+}
+
+func (t *LinkTarget) resolve(l *load, at string) {
+	l.resolve(&t.Link, at+".link", RefNode, RefHost)
+	for _, f := range []Field[string]{t.To, t.Segment} {
+		l.checkSegmentName(f)
+	}
+}
+
+// checkSegmentName reports a segment that does not exist.
+func (l *load) checkSegmentName(f Field[string]) {
+	var known []string
+	for _, s := range l.sc.Underlay.Segments {
+		known = append(known, s.Name.Value)
+	}
+	if f.IsSet() && !slices.Contains(known, f.Value) {
+		l.addAt(f.Pos, Diagnostic{Rule: "unknown-name", Message: "unknown segment " + quoted(f.Value), Hint: didYouMean(f.Value, "segments", known)})
+	}
+}
+
+func (t *LinkTarget) String() string {
+	switch {
+	case t.Segment.IsSet():
+		return "segment " + t.Segment.Value
+	case t.To.IsSet():
+		return t.Link.Text + "/" + t.To.Value
+	}
+	return t.Link.Text
+}
+
+// change changes every cable of the target at one instant.
+func (t *LinkTarget) change(p *player, change func(out, in *link.WireConfig)) error {
+	if !t.Segment.IsSet() {
+		return p.machine(t.Link).ChangeCable(t.To.Value, change)
+	}
+	for _, m := range p.lab.SegmentMachines(t.Segment.Value) {
+		if err := m.ChangeCable(t.Segment.Value, change); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *load) decodeSet(step mapping, s *Step) {
+	set := &Set{}
+	s.Action = set
+	m, ok := l.verb(step, "set", nil, slices.Concat(targetKeys, linkKeys)...)
+	if !ok {
+		return
+	}
+	set.Target, set.Change = l.linkTarget(m), decodeLink(m)
+	for i := 0; i+1 < len(m.node.Content); i += 2 {
+		if k, v := m.node.Content[i], m.node.Content[i+1]; slices.Contains(linkKeys, k.Value) {
+			text := k.Value
+			if v.Value != "" {
+				text += " " + v.Value
+			}
+			set.changed = append(set.changed, text)
+		}
+	}
+	if len(set.changed) == 0 {
+		l.reportAt(m.d, m.node, Diagnostic{Rule: "missing-value", Message: m.what + ": nothing to change, want one or more of " + strings.Join(linkKeys, ", ")})
+	}
+}
+
+// Verb implements Action.
+func (s *Set) Verb() string { return "set" }
+
+func (s *Set) title() string {
+	return fmt.Sprintf("set %s: %s", s.Target.String(), strings.Join(s.changed, ", "))
+}
+
+func (s *Set) resolve(l *load, at string) { s.Target.resolve(l, at) }
+
+func (s *Set) play(p *player) {
+	p.err = s.Target.change(p, s.Change.apply)
+	p.result.Outcome = fmt.Sprintf("%s: %s", s.Target.String(), strings.Join(s.changed, ", "))
+}
+
+// machineOf returns the machine that a reference of a step names, or nil.
+func machineOf(lab *emu.Lab, r Ref) *emu.Machine {
+	switch r.Kind {
+	case RefPod:
+		return lab.Machine(r.Namespace + "/" + r.Name)
+	case RefNode, RefHost:
+		return lab.Machine(r.Name)
+	}
+	return nil
+}
