@@ -23,12 +23,14 @@ var layers = map[string][]string{
 	"pcap":            {},
 	"pcap/diff":       {"pcap"},
 	"kube":            {},
+	"kube/coredns":    {"kube"},
 	"internal/typo":   {},
 	"stack/netfilter": {"internal/typo"},
 	"stack/conntrack": {},
 	"stack":           {"link", "stack/netfilter", "stack/conntrack", "internal/typo"},
 	"overlay":         {"link", "stack", "stack/netfilter"},
-	"emu":             {"link", "stack", "stack/netfilter", "stack/conntrack", "overlay", "kube", "pcap"},
+	"emu":             {"link", "stack", "stack/netfilter", "stack/conntrack", "overlay", "kube", "kube/coredns", "emu/resolv", "pcap"},
+	"emu/resolv":      {},
 	"emu/virtual":     {},
 	"emu/emutest":     {"emu", "emu/virtual", "link"},
 	"emu/conformance": {},
@@ -46,8 +48,8 @@ var rules = []struct {
 }{
 	{"gvisor.dev/gvisor", []string{"stack"}, "only stack knows gVisor"},
 	{"testing", []string{"emu/emutest", "emu/virtual"}, "a program should not link the test framework"},
-	{"k8s.io/", []string{"kube", "emu", "emu/emutest", "topo", "cmd/podwire"}, "below emu nothing knows Kubernetes' objects"},
-	{"net", []string{"stack", "emu", "emu/emutest", "topo", "pcap"}, "link and overlay move frames; sockets are stack's"},
+	{"k8s.io/", []string{"kube", "kube/coredns", "emu", "emu/emutest", "topo", "cmd/podwire"}, "below emu nothing knows Kubernetes' objects"},
+	{"net", []string{"stack", "emu", "emu/resolv", "emu/emutest", "topo", "pcap"}, "link and overlay move frames; sockets are stack's"},
 }
 
 // clocks are the packages that may ask what time it is. Everybody else is told.

@@ -48,6 +48,13 @@ type Config struct {
 	// network namespace inherits, and their own spec.securityContext.sysctls.
 	Sysctls map[string]string
 
+	// DNS runs the cluster's DNS: two pods coredns-1 and coredns-2 in namespace
+	// kube-system behind the Service kube-dns with the tenth address of the
+	// ServiceCIDR. Pods then look names up as programs in containers do, with
+	// packets: see [Lab.AddDNS], which a lab can be given at any time. If false,
+	// names are known without a packet.
+	DNS bool
+
 	// ProxySyncDelay is how long after a change of Services or endpoints the
 	// proxies of all nodes act on it, for all changes in that time together. On a
 	// real cluster this is the way through endpoint slices and API server, and
@@ -119,6 +126,8 @@ type Lab struct {
 	peers    map[string]Peer // by network, what was seen last
 	stale    bool            // kube-proxy has not seen the latest change
 	source   uint32          // of the lab's own timers
+	dns      *dnsService     // nil in a lab without DNS
+	changed  time.Duration   // when Services, endpoints or pods last did
 	closed   bool
 
 	serving errgroup.Group // goroutines of built-in workloads
@@ -195,6 +204,9 @@ func (l *Lab) build() error {
 		if _, err := l.AddNode(NodeConfig{}); err != nil {
 			return err
 		}
+	}
+	if l.cfg.DNS {
+		return l.AddDNS(DNSConfig{})
 	}
 	return nil
 }

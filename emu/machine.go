@@ -2,14 +2,12 @@ package emu
 
 import (
 	"context"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
-	"strings"
 	"sync"
 	"time"
-
-	corev1 "k8s.io/api/core/v1"
 
 	"github.com/podwire/podwire/link"
 	"github.com/podwire/podwire/stack"
@@ -28,6 +26,8 @@ type Machine struct {
 	unplugged bool   // the cable was pulled
 	client    sync.Once
 	http      *http.Client
+	pod       *Pod       // nil for a node or a machine outside
+	queries   *rand.Rand // numbers of DNS queries, made when first used
 }
 
 // Name returns the machine's name; a pod's begins with its namespace.
@@ -73,15 +73,29 @@ func (m *Machine) DialContext(ctx context.Context, network, address string) (net
 	if err != nil {
 		return nil, &net.OpError{Op: "dial", Net: network, Err: err}
 	}
-	if host != "" {
-		a, err := m.lab.Resolve(host)
-		if err != nil {
-			return nil, &net.OpError{Op: "dial", Net: network, Err: err}
-		}
-		address = net.JoinHostPort(a.String(), port)
+	if host == "" {
+		m.lab.syncRules()
+		return m.stack.DialContext(ctx, network, address)
 	}
-	m.lab.syncRules()
-	return m.stack.DialContext(ctx, network, address)
+	addrs, err := m.LookupContext(ctx, host)
+	if err != nil {
+		return nil, &net.OpError{Op: "dial", Net: network, Err: err}
+	}
+	var first error
+	for _, a := range addrs {
+		m.lab.syncRules()
+		c, err := m.stack.DialContext(ctx, network, net.JoinHostPort(a.String(), port))
+		if err == nil {
+			return c, nil
+		}
+		if first == nil {
+			first = err
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, first
 }
 
 // Listen listens like net.Listen. Network is tcp or tcp4; the host part is one
@@ -119,7 +133,7 @@ func (m *Machine) Ping(to string, timeout time.Duration) (stack.PingReply, error
 
 // PingWith is Ping with settings.
 func (m *Machine) PingWith(to string, cfg stack.PingConfig, timeout time.Duration) (stack.PingReply, error) {
-	a, err := m.lab.Resolve(to)
+	a, err := m.Lookup(to)
 	if err != nil {
 		return stack.PingReply{}, &net.OpError{Op: "ping", Net: "ip", Err: err}
 	}
@@ -152,7 +166,7 @@ func (m *Machine) Traceroute(to string, maxHops int, timeout time.Duration) ([]H
 
 // TracerouteWith is a traceroute as the configuration says.
 func (m *Machine) TracerouteWith(to string, cfg stack.TraceConfig) ([]stack.TraceHop, error) {
-	a, err := m.lab.Resolve(to)
+	a, err := m.Lookup(to)
 	if err != nil {
 		return nil, &net.OpError{Op: "traceroute", Net: "ip", Err: err}
 	}
@@ -164,91 +178,6 @@ func (m *Machine) TracerouteWith(to string, cfg stack.TraceConfig) ([]stack.Trac
 func (m *Machine) OpenPing(cfg stack.PingConfig) (*stack.PingConn, error) {
 	m.lab.syncRules()
 	return m.stack.OpenPing(cfg)
-}
-
-// Resolve finds the address of a name: an IP address, a Service ("web",
-// "web.prod", "web.prod.svc.cluster.local"), a pod ("web-0", "prod/web-0"), a
-// node or a machine outside, in this order.
-func (l *Lab) Resolve(name string) (netip.Addr, error) {
-	var a netip.Addr
-	l.drv.Do(func() { a = l.lookup(name, 0) })
-	if !a.IsValid() {
-		return a, &net.DNSError{Err: "no Service, pod, node or machine of that name", Name: name, IsNotFound: true}
-	}
-	return a, nil
-}
-
-// lookup finds the address of a name; an ExternalName may lead to another name,
-// but not for ever. The caller holds the lock.
-func (l *Lab) lookup(name string, depth int) netip.Addr {
-	if a, err := netip.ParseAddr(name); err == nil || depth > 8 {
-		return a
-	}
-	if a := l.serviceAddr(name, depth); a.IsValid() {
-		return a
-	}
-	m := l.machines[name]
-	if m == nil {
-		m = l.machines[podName(name)]
-	}
-	if m == nil {
-		return netip.Addr{}
-	}
-	return m.addr
-}
-
-// firstReady returns the first ready endpoint of a headless Service.
-func (l *Lab) firstReady(namespace, name string) netip.Addr {
-	for _, port := range l.cluster.Endpoints(namespace, name) {
-		for _, e := range port.Endpoints {
-			if e.Ready {
-				return e.Addr.Addr()
-			}
-		}
-	}
-	return netip.Addr{}
-}
-
-// serviceAddr returns the cluster IP of a Service, or what stands in for it.
-// The caller holds the lock.
-func (l *Lab) serviceAddr(name string, depth int) netip.Addr {
-	name = strings.TrimSuffix(strings.TrimSuffix(name, "."), ".svc.cluster.local")
-	name = strings.TrimSuffix(name, ".svc")
-	service, namespace, _ := strings.Cut(name, ".")
-	if namespace == "" {
-		if ns, n, ok := strings.Cut(service, "/"); ok {
-			namespace, service = ns, n
-		}
-	}
-	s := l.cluster.Service(namespace, service)
-	switch {
-	case s == nil:
-		return netip.Addr{}
-	case s.Spec.Type == corev1.ServiceTypeExternalName:
-		return l.lookup(s.Spec.ExternalName, depth+1)
-	case s.Spec.ClusterIP == corev1.ClusterIPNone:
-		return l.firstReady(s.Namespace, s.Name)
-	}
-	a, _ := netip.ParseAddr(s.Spec.ClusterIP)
-	return a
-}
-
-// Owner returns the machine that has an address on one of its devices, or nil.
-// Loopback addresses are nobody's.
-func (l *Lab) Owner(a netip.Addr) *Machine {
-	var owner *Machine
-	l.drv.Do(func() {
-		if owner = l.addrs[a]; owner != nil {
-			return
-		}
-		for _, m := range l.sortedMachines() {
-			if m.stack.HasAddr(a) {
-				owner = m
-				return
-			}
-		}
-	})
-	return owner
 }
 
 // TCPSettings names the settings of every TCP connection of a lab, for reports.

@@ -56,6 +56,11 @@ func (l *Lab) AddPod(cfg PodConfig) (*Pod, error) {
 // each containerPort of each container is answered, TCP by an HTTP server, UDP
 // by an echo. A hostPort is published on the node as the design does it.
 func (l *Lab) AddPodObject(spec *corev1.Pod) (*Pod, error) {
+	return l.startPod(spec, (*Pod).startWorkloads)
+}
+
+// startPod adds a pod that runs what start starts.
+func (l *Lab) startPod(spec *corev1.Pod, start func(*Pod) error) (*Pod, error) {
 	if spec == nil {
 		return nil, errNil
 	}
@@ -65,7 +70,7 @@ func (l *Lab) AddPodObject(spec *corev1.Pod) (*Pod, error) {
 		return nil, err
 	}
 	l.drv.Sleep(0) // its gratuitous ARP has gone out
-	err = p.startWorkloads()
+	err = start(p)
 	if err == nil {
 		err = p.startProxies()
 	}
@@ -103,7 +108,7 @@ func (l *Lab) addPod(p *Pod) error {
 		return err
 	}
 	p.node = node
-	p.Machine = Machine{lab: l, name: name, stack: stack.NewHost(l.drv, cfg)}
+	p.Machine = Machine{lab: l, name: name, stack: stack.NewHost(l.drv, cfg), pod: p}
 	p.plug = &overlay.Pod{Namespace: s.Namespace, Name: s.Name, Host: p.stack, Annotations: s.Annotations, HostPorts: ports}
 	if p.net, err = l.cni.AddPod(&node.overlay, p.plug); err != nil {
 		l.cluster.RemovePod(s.Namespace, s.Name)

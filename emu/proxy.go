@@ -65,6 +65,7 @@ func mustParse(text string) *netfilter.Script {
 // changes costs one sync. Hosts without Kubernetes have none. The caller holds
 // the lock.
 func (l *Lab) objectsChanged() {
+	l.changed = l.drv.Now()
 	switch {
 	case l.stale, l.design.Standalone:
 		return

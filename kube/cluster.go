@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -61,6 +62,7 @@ type Cluster struct {
 	endpoints map[types.NamespacedName]map[string]*discoveryv1.EndpointSlice // by Service, then by slice name
 	slices    map[types.NamespacedName]types.NamespacedName                  // slice to Service
 	nodes     map[string]*corev1.Node
+	spaces    map[string]bool // namespaces
 	sorted    []*serviceEntry // services in order; nil when it must be rebuilt
 }
 
@@ -100,6 +102,7 @@ func NewCluster(cfg Config) (*Cluster, error) {
 		endpoints: make(map[types.NamespacedName]map[string]*discoveryv1.EndpointSlice),
 		slices:    make(map[types.NamespacedName]types.NamespacedName),
 		nodes:     make(map[string]*corev1.Node),
+		spaces:    map[string]bool{corev1.NamespaceDefault: true, "kube-system": true, "kube-public": true, "kube-node-lease": true},
 	}, nil
 }
 
@@ -126,6 +129,21 @@ func (c *Cluster) RemoveNode(name string) error {
 	c.invalidateAll()
 	return nil
 }
+
+// AddNamespace makes a namespace. An object in a namespace that was not made
+// makes it: that is more lenient than the API server.
+func (c *Cluster) AddNamespace(n *corev1.Namespace) error {
+	errs := apivalidation.ValidateObjectMeta(&n.ObjectMeta, false, apivalidation.ValidateNamespaceName, field.NewPath("metadata"))
+	if len(errs) > 0 {
+		return invalid("Namespace", n.Name, errs)
+	}
+	c.spaces[n.Name] = true
+	return nil
+}
+
+// HasNamespace reports whether a namespace exists; default and those that
+// begin with kube- and belong to the system always do.
+func (c *Cluster) HasNamespace(name string) bool { return c.spaces[name] }
 
 // zone returns the topology zone of a node, "" if unknown.
 func (c *Cluster) zone(node string) string {

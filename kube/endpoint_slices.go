@@ -120,6 +120,9 @@ func appendSliceEndpoint(list []Endpoint, e *discoveryv1.Endpoint, port uint16) 
 		Addr: netip.AddrPortFrom(ip, port), Ready: isTrue(e.Conditions.Ready), Serving: isTrue(e.Conditions.Serving),
 		Terminating: e.Conditions.Terminating != nil && *e.Conditions.Terminating,
 	}
+	if e.Hostname != nil {
+		ep.Hostname = *e.Hostname
+	}
 	if e.NodeName != nil {
 		ep.Node = *e.NodeName
 	}

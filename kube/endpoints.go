@@ -17,6 +17,9 @@ type Endpoint struct {
 	Addr netip.AddrPort
 	Node string               // node it runs on, "" if unknown
 	Pod  types.NamespacedName // pod behind it, zero if an EndpointSlice does not say
+	// Hostname is the name DNS gives the endpoint in place of its address: that
+	// of a pod whose spec.subdomain is the Service's name. It may be empty.
+	Hostname string
 	// Ready means new connections may be sent to it: the pod is ready and not
 	// terminating, or the Service publishes addresses that are not ready.
 	Ready bool
@@ -146,6 +149,9 @@ func (c *Cluster) podEndpoints(s *corev1.Service, port *corev1.ServicePort, pods
 			Addr: netip.AddrPortFrom(ip, number), Node: p.Spec.NodeName,
 			Pod:   types.NamespacedName{Namespace: p.Namespace, Name: p.Name},
 			Ready: serving && !terminating || s.Spec.PublishNotReadyAddresses, Serving: serving, Terminating: terminating,
+		}
+		if p.Spec.Subdomain == s.Name {
+			ep.Hostname = p.Spec.Hostname
 		}
 		c.addHints(s, &ep)
 		list = append(list, ep)

@@ -91,6 +91,7 @@ func (c *Cluster) AddPod(p *corev1.Pod) error {
 		return alreadyExists("pods", p.Name)
 	}
 	c.pods.put(name, p)
+	c.spaces[p.Namespace] = true
 	c.podChanged(p)
 	return nil
 }

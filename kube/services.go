@@ -106,6 +106,7 @@ func (c *Cluster) entries() []*serviceEntry {
 func (c *Cluster) storeService(name types.NamespacedName, s *corev1.Service) {
 	e := &serviceEntry{name: name, obj: s}
 	c.services[name] = e
+	c.spaces[name.Namespace] = true
 	c.sorted = nil
 	if pair, ok := watchedLabel(s); ok {
 		if c.selectors[pair] == nil {

@@ -223,8 +223,8 @@ func (t *Table) resolve(p *packet) Conn {
 }
 
 // Confirm puts the entry of a new flow in the table, at the end of POSTROUTING or INPUT, when the packet is sure to go on.
-// False means that the packet must be dropped: the table is full, or another flow has taken one of the two tuples. For
-// packets of known flows, and of none, it does nothing and returns true.
+// False means that the packet must be dropped: the table is full, or another flow has taken one of the two tuples and the
+// two cannot be reconciled. For packets of known flows, and of none, it does nothing and returns true.
 func (t *Table) Confirm(now time.Duration, c Conn) bool {
 	if c.State == StateRefused {
 		return false
@@ -243,14 +243,7 @@ func (t *Table) Confirm(now time.Duration, c Conn) bool {
 		return false
 	}
 	if rival := t.rival(e); rival != nil {
-		// Two copies of one datagram, tracked before either was confirmed, are no quarrel: the first entry serves both.
-		if e.protocol() == protoUDP && rival.node[Original].key == e.node[Original].key &&
-			rival.node[Reply].key == e.node[Reply].key {
-			return true
-		}
-		t.stats.InsertFailed++
-		t.stats.Drop++
-		return false
+		return t.resolveClash(e, rival)
 	}
 	t.insert(e)
 	return true

@@ -11,14 +11,15 @@ type Status uint32
 
 // Status bits. The gaps are bits of features that do not exist here.
 const (
-	SeenReply  Status = 1 << 1 // a packet came back
-	Assured    Status = 1 << 2 // worth keeping when the table is full
-	Confirmed  Status = 1 << 3 // in the table, now or once
-	SrcNAT     Status = 1 << 4 // the source is translated, in the original direction
-	DstNAT     Status = 1 << 5 // the destination is translated, in the original direction
-	SrcNATDone Status = 1 << 7 // it is decided whether the source is translated
-	DstNATDone Status = 1 << 8 // it is decided whether the destination is translated
-	Dying      Status = 1 << 9 // taken out of the table
+	SeenReply  Status = 1 << 1  // a packet came back
+	Assured    Status = 1 << 2  // worth keeping when the table is full
+	Confirmed  Status = 1 << 3  // in the table, now or once
+	SrcNAT     Status = 1 << 4  // the source is translated, in the original direction
+	DstNAT     Status = 1 << 5  // the destination is translated, in the original direction
+	SrcNATDone Status = 1 << 7  // it is decided whether the source is translated
+	DstNATDone Status = 1 << 8  // it is decided whether the destination is translated
+	Dying      Status = 1 << 9  // taken out of the table
+	NATClash   Status = 1 << 12 // found by its reply tuple only, and lives for a second: see resolveClash
 )
 
 // Counter counts the packets of one direction.

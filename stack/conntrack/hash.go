@@ -48,13 +48,18 @@ func (h *hashTable) hash(k *key) uint64 {
 
 func (h *hashTable) bucket(hash uint64) uint64 { return hash & uint64(len(h.buckets)-1) }
 
+// linked reports whether the table finds e by its tuple of direction d.
+func (e *Entry) linked(d Dir) bool { return d == Reply || e.status&NATClash == 0 }
+
 // link adds both nodes of e at the head of their chains.
 func (h *hashTable) link(e *Entry) {
 	if h.entries >= len(h.buckets)/2 && len(h.buckets) < h.maxBuckets {
 		h.resize(2 * len(h.buckets))
 	}
 	for d := range e.node {
-		h.push(&e.node[d])
+		if e.linked(Dir(d)) {
+			h.push(&e.node[d])
+		}
 	}
 	h.entries++
 }
@@ -67,6 +72,9 @@ func (h *hashTable) push(n *node) {
 // unlink takes both nodes of e out. Memory follows: a table that has become nearly empty is made small again.
 func (h *hashTable) unlink(e *Entry) {
 	for d := range e.node {
+		if !e.linked(Dir(d)) {
+			continue
+		}
 		n := &e.node[d]
 		at := &h.buckets[h.bucket(h.hash(&n.key))]
 		for *at != n {

@@ -7,16 +7,17 @@ import (
 
 // Stats are the counters of /proc/net/stat/nf_conntrack and a few that explain them.
 type Stats struct {
-	Found        uint64 // packets that belonged to a known flow
-	New          uint64 // packets that began a flow
-	Invalid      uint64 // packets found Invalid, ICMP errors excepted
-	ICMPError    uint64 // ICMP errors that belong to no flow
-	Insert       uint64 // entries put in the table
-	InsertFailed uint64 // entries refused by Confirm because a tuple was taken
-	Drop         uint64 // packets to be dropped: table full, or insert failed
-	EarlyDrop    uint64 // entries evicted to make room
-	Expired      uint64 // entries that timed out
-	NATExhausted uint64 // flows for which Setup found no free port
+	Found         uint64 // packets that belonged to a known flow
+	New           uint64 // packets that began a flow
+	Invalid       uint64 // packets found Invalid, ICMP errors excepted
+	ICMPError     uint64 // ICMP errors that belong to no flow
+	Insert        uint64 // entries put in the table
+	InsertFailed  uint64 // entries refused by Confirm because a tuple was taken
+	ClashResolved uint64 // packets that Confirm let go although one was
+	Drop          uint64 // packets to be dropped: table full, or insert failed
+	EarlyDrop     uint64 // entries evicted to make room
+	Expired       uint64 // entries that timed out
+	NATExhausted  uint64 // flows for which Setup found no free port
 }
 
 // Stats returns the counters.
@@ -68,7 +69,8 @@ func (t *Table) Lookup(now time.Duration, tuple Tuple) (*Entry, Dir) {
 	return nil, Original
 }
 
-// Entries returns the live entries, ordered by original tuple. A nil table, of a host that tracks nothing, has none.
+// Entries returns the live entries, ordered by original tuple. Those that only replies find are not among them, as in
+// the kernel. A nil table, of a host that tracks nothing, has none.
 func (t *Table) Entries(now time.Duration) []*Entry {
 	if t == nil {
 		return nil
@@ -76,7 +78,9 @@ func (t *Table) Entries(now time.Duration) []*Entry {
 	t.Sweep(now)
 	all := make([]*Entry, 0, len(t.expiry))
 	for _, item := range t.expiry {
-		all = append(all, item.e)
+		if item.e.status&NATClash == 0 {
+			all = append(all, item.e)
+		}
 	}
 	slices.SortFunc(all, func(a, b *Entry) int { return a.Tuple(Original).Compare(b.Tuple(Original)) })
 	return all

@@ -37,9 +37,11 @@ func (t *Table) packet(e *Entry, d Dir, p *packet) verdict {
 
 // refresh gives e another timeout to live and counts p.
 func (t *Table) refresh(e *Entry, d Dir, p *packet, timeout time.Duration) {
-	if e.status&(Confirmed|Dying) == Confirmed {
+	switch {
+	case e.status&NATClash != 0: // its time is fixed
+	case e.status&(Confirmed|Dying) == Confirmed:
 		t.setDeadline(e, t.now+timeout)
-	} else {
+	default:
 		e.timeout = timeout
 	}
 	e.counters[d].Packets++
@@ -58,7 +60,7 @@ func (t *Table) udpPacket(e *Entry, d Dir, p *packet) verdict {
 	if e.status&Confirmed == 0 {
 		e.proto.streamAt = t.now + streamAge
 	}
-	if e.status&SeenReply != 0 && t.now >= e.proto.streamAt {
+	if e.status&(SeenReply|NATClash) == SeenReply && t.now >= e.proto.streamAt {
 		e.status |= Assured
 		t.refresh(e, d, p, t.timeouts.UDPStream)
 		return verdictOK
