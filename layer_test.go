@@ -37,7 +37,7 @@ var layers = map[string][]string{
 	"topo":            {"emu", "link", "stack", "internal/typo"},
 	"bench":           {"emu", "emu/virtual", "link", "stack"},
 	"bench/ratios":    {"bench"},
-	"cmd/podwire":     {"topo", "emu", "emu/virtual", "overlay", "kube", "pcap", "pcap/diff"},
+	"cmd/podwire":     {"topo", "emu", "emu/virtual", "overlay", "kube", "pcap", "pcap/diff", "internal/typo"},
 }
 
 // rules are prefixes of import paths that only some packages may use, and why.

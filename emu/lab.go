@@ -124,6 +124,7 @@ type Lab struct {
 	addrs    map[netip.Addr]*Machine
 	captures []*Capture
 	peers    map[string]Peer // by network, what was seen last
+	warnings []string        // what daemons could not do
 	stale    bool            // kube-proxy has not seen the latest change
 	source   uint32          // of the lab's own timers
 	dns      *dnsService     // nil in a lab without DNS
@@ -152,12 +153,12 @@ func New(cfg Config) (*Lab, error) {
 	l := &Lab{
 		cfg: cfg, design: design, cluster: cluster,
 		drv:      link.NewDriver(link.DriverConfig{Settle: cfg.Settle, Seed: cfg.Seed, Classifier: stack.Traffic{}}),
-		cni:      design.New(overlay.Network{PodCIDR: cfg.PodCIDR}),
 		machines: make(map[string]*Machine),
 		addrs:    make(map[netip.Addr]*Machine),
 		peers:    make(map[string]Peer),
 	}
 	l.drv.Do(func() { l.source = l.drv.NewSource() })
+	l.cni = design.New(overlay.Network{PodCIDR: cfg.PodCIDR, Warn: l.warn})
 	if err := l.build(); err != nil {
 		l.Close()
 		return nil, err

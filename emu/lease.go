@@ -3,6 +3,8 @@ package emu
 import (
 	"fmt"
 	"slices"
+
+	"github.com/podwire/podwire/overlay"
 )
 
 // SetLease has the other nodes forget the node, or hear of it again. In flannel
@@ -49,6 +51,19 @@ func (l *Lab) RemoveNode(n *Node) error {
 		}
 		return l.cluster.RemoveNode(n.name)
 	})
+}
+
+// warn notes what a design's daemon on a node could not do. The caller holds the
+// lock.
+func (l *Lab) warn(_ *overlay.Node, err error) { l.warnings = append(l.warnings, err.Error()) }
+
+// Warnings returns what the daemons of the design could not do so far and would
+// have written to their logs: routes to nodes that are out of reach, such as
+// host-gw has across a router. Traffic that needs it will fail.
+func (l *Lab) Warnings() []string {
+	var list []string
+	l.drv.Do(func() { list = slices.Clone(l.warnings) })
+	return list
 }
 
 // checkNode reports what is wrong with a node that is to be changed. The

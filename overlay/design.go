@@ -109,6 +109,10 @@ type Proxy struct {
 var designs = []Design{
 	FlannelVXLAN,
 	FlannelVXLANDirectRouting,
+	FlannelHostGW,
+	FlannelIPIP,
+	FlannelIPIPDirectRouting,
+	FlannelUDP,
 	DockerBridge,
 }
 

@@ -16,16 +16,20 @@ const (
 	ecnCE     = 3
 )
 
-// innerTOS returns the TOS of the IPv4 packet in an Ethernet frame, or 0.
-func innerTOS(b []byte) byte {
-	if !isIPv4(b) {
-		return 0
+// innerIPv4 returns the IPv4 packet in an Ethernet frame, nil if there is none.
+func innerIPv4(frame []byte) []byte {
+	if len(frame) < link.EthernetHeader+ipv4Header || link.EtherType(frame) != 0x0800 {
+		return nil
 	}
-	return b[link.EthernetHeader+1]
+	return frame[link.EthernetHeader:]
 }
 
-func isIPv4(b []byte) bool {
-	return len(b) >= link.EthernetHeader+20 && link.EtherType(b) == 0x0800
+// innerTOS returns the TOS of the IPv4 packet in an Ethernet frame, or 0.
+func innerTOS(frame []byte) byte {
+	if ip := innerIPv4(frame); ip != nil {
+		return ip[1]
+	}
+	return 0
 }
 
 // outerTOS is what a tunnel with a fixed DSCP of 0 writes outside: the inner
@@ -40,15 +44,14 @@ func outerTOS(inner byte) byte {
 }
 
 // decapsulateECN carries a congestion mark, or ECT(1) on ECT(0), from outside
-// to the inner packet (RFC 6040 §4.2, kernel IP_ECN_decapsulate). It reports
-// false if the inner packet cannot carry a mark and must be dropped. What is
-// no IP packet is left alone.
-func decapsulateECN(frame []byte, outer byte) bool {
+// to the IPv4 packet inside (RFC 6040 §4.2, kernel IP_ECN_decapsulate). It
+// reports false if that cannot carry a mark and must be dropped; the packet is
+// then as it was. Nil is left alone.
+func decapsulateECN(ip []byte, outer byte) bool {
 	outer &= ecnMask
-	if outer != ecnCE && outer != ecnECT1 || !isIPv4(frame) {
+	if outer != ecnCE && outer != ecnECT1 || ip == nil {
 		return true
 	}
-	ip := frame[link.EthernetHeader:]
 	switch inner := ip[1] & ecnMask; {
 	case inner == ecnNotECT:
 		return outer != ecnCE

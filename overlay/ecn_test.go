@@ -29,7 +29,7 @@ func TestECNDecapsulation(t *testing.T) {
 			for dscp := 0; dscp < 256; dscp += 4 {
 				name := fmt.Sprintf("inner %s, outer %s, DSCP %d", ecnNames[in], ecnNames[out], dscp/4)
 				b := inner("10.244.1.2:1", "10.244.2.2:2", byte(dscp|in), 3)
-				if ok := decapsulateECN(b, byte(out|0xb8)); !ok {
+				if ok := decapsulateECN(innerIPv4(b), byte(out|0xb8)); !ok {
 					equal(t, name+": dropped", drop, want)
 					continue
 				}
@@ -44,7 +44,7 @@ func TestECNDecapsulation(t *testing.T) {
 func TestECNOfOtherProtocols(t *testing.T) {
 	arp := append(unhex("ffffffffffff 2e1122334401 0806"), make([]byte, 28)...)
 	before := string(arp)
-	if !decapsulateECN(arp, 3) || string(arp) != before {
+	if !decapsulateECN(innerIPv4(arp), 3) || string(arp) != before {
 		t.Errorf("ARP with an outer congestion mark: dropped or changed to %x", arp)
 	}
 	equal(t, "outer TOS of ARP", outerTOS(innerTOS(arp)), 0)

@@ -174,21 +174,25 @@ func gatewayAddr(n *Node) netip.Prefix { return netip.PrefixFrom(n.PodCIDR.Maske
 // adjacent reports whether a node reaches an address without a router: what
 // flannel asks the kernel when DirectRouting is set (ip.DirectRouting).
 func adjacent(n *Node, to netip.Addr) bool {
-	return slices.ContainsFunc(n.Uplink.Addrs(), func(p netip.Prefix) bool { return p.Contains(to) })
+	r, ok := n.Host.LookupRoute(to)
+	return ok && r.Type == stack.Unicast && !r.Via.IsValid()
 }
 
-// addSubnetRoute and removeSubnetRoute are `ip route replace` and `del` of a
-// lease's subnet.
-func addSubnetRoute(n *Node, r stack.Route) error {
-	n.Host.RemoveRoutes(r.Dst, nil)
-	return n.Host.AddRoute(r)
-}
-
+// removeSubnetRoute is `ip route del` of a lease's subnet.
 func removeSubnetRoute(n *Node, dst netip.Prefix, dev *stack.Device) error {
 	if n.Host.RemoveRoutes(dst, dev) == 0 {
 		return fmt.Errorf("overlay: flannel: %s has no route to %v on %s", n.Name, dst, dev.Name)
 	}
 	return nil
+}
+
+// addClusterRoute routes the whole cluster CIDR into a tunnel device. If that is
+// the node's own part, cni0 has the route.
+func addClusterRoute(n *Node, net Network, dev *stack.Device) error {
+	if net.PodCIDR.Masked() == n.PodCIDR.Masked() {
+		return nil
+	}
+	return n.Host.AddRoute(stack.Route{Dst: net.PodCIDR, Dev: dev})
 }
 
 // rules are the masquerade and forward chains that flanneld keeps, in its

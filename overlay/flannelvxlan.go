@@ -66,14 +66,14 @@ func (b *flannelVXLAN) lease() flannelLease {
 // route without the rest. The next hop is the other end's flannel.1.
 func (b *flannelVXLAN) add(l flannelLease) error {
 	if b.direct && adjacent(b.node, l.publicIP) {
-		return addSubnetRoute(b.node, stack.Route{Dst: l.subnet, Via: l.publicIP, Dev: b.node.Uplink})
+		return b.node.Host.ReplaceRoute(stack.Route{Dst: l.subnet, Via: l.publicIP, Dev: b.node.Uplink})
 	}
 	dev, next := b.vtep.Device, l.subnet.Addr()
 	if err := b.node.Host.SetNeighbour(dev, next, l.vtepMAC); err != nil {
 		return err
 	}
 	b.vtep.AddFDB(l.vtepMAC, l.publicIP)
-	return addSubnetRoute(b.node, stack.Route{Dst: l.subnet, Via: next, Dev: dev, Onlink: true})
+	return b.node.Host.ReplaceRoute(stack.Route{Dst: l.subnet, Via: next, Dev: dev, Onlink: true})
 }
 
 // remove removes all three, whether or not one of them is gone already.

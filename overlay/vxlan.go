@@ -160,7 +160,7 @@ func (v *VXLAN) receive(o stack.Outer, f *link.Frame) {
 		v.Device.Point().Drop(f, link.DropRunt)
 	case link.SrcMAC(b) == v.cfg.MAC:
 		v.Device.Point().Drop(f, DropOwnSource)
-	case !decapsulateECN(b, o.TOS):
+	case !decapsulateECN(innerIPv4(b), o.TOS):
 		v.Device.Point().Drop(f, DropECN)
 	default:
 		v.Device.Receive(f)

@@ -53,6 +53,7 @@ type Device struct {
 	noARP    bool
 	loopback bool
 	transmit func(*link.Frame)
+	raw      func(*link.Frame, netip.Addr) // set on a device without link layer
 	fdb      func() []FDBEntry
 	port     *link.Port
 	bridge   *link.Bridge     // set on a bridge device
@@ -69,7 +70,7 @@ type DeviceConfig struct {
 	Name string
 	MAC  link.MAC
 	MTU  int
-	Type link.LinkType // zero means Ethernet
+	Type link.LinkType // zero means Ethernet, or raw with TransmitIP
 
 	// NoARP is for devices whose neighbours are all set by hand.
 	NoARP bool
@@ -77,6 +78,11 @@ type DeviceConfig struct {
 	// Transmit is given every frame that leaves by the device, from its
 	// Ethernet header on, and owns it.
 	Transmit func(*link.Frame)
+
+	// TransmitIP, in place of Transmit, makes a device without link layer, such
+	// as a TUN or an IPIP tunnel: it is given IP packets and their next hop, which
+	// is the destination for a route without one, and owns the frame.
+	TransmitIP func(f *link.Frame, next netip.Addr)
 
 	// FDB, if set, lists the device's own forwarding table.
 	FDB func() []FDBEntry
@@ -103,12 +109,15 @@ func (h *Host) AddDevice(cfg DeviceConfig) (*Device, error) {
 	case !validMTU(cfg.MTU):
 		return nil, errMTU(h.name, cfg.Name, cfg.MTU)
 	}
-	if cfg.Type == 0 {
+	switch {
+	case cfg.TransmitIP != nil:
+		cfg.Type, cfg.NoARP = link.LinkRaw, true
+	case cfg.Type == 0:
 		cfg.Type = link.LinkEthernet
 	}
 	d := &Device{
 		Name: cfg.Name, Index: h.nextIndex(), MAC: cfg.MAC, MTU: cfg.MTU,
-		host: h, up: true, noARP: cfg.NoARP, transmit: cfg.Transmit, fdb: cfg.FDB,
+		host: h, up: true, noARP: cfg.NoARP, transmit: cfg.Transmit, raw: cfg.TransmitIP, fdb: cfg.FDB,
 		point: h.drv.NewPoint(h.name+"/"+cfg.Name, cfg.Type),
 	}
 	d.initConf()
@@ -253,6 +262,9 @@ func (d *Device) SetMTU(mtu int) error {
 // Announce sends one gratuitous ARP request for each address of the device, as
 // a device with arp_notify=1 does when it comes up (RFC 5944 §4.6).
 func (d *Device) Announce() {
+	if d.raw != nil {
+		return
+	}
 	for _, p := range d.addrs {
 		d.host.sendARP(d, arpRequest, link.Broadcast, d.MAC, p.Addr(), link.MAC{}, p.Addr())
 	}
@@ -325,6 +337,9 @@ func (d *Device) handle(f *link.Frame) {
 	switch {
 	case !d.up:
 		d.point.Drop(f, DropDeviceDown)
+		return
+	case d.raw != nil:
+		d.host.receiveIP(d, f, false)
 		return
 	case f.Len() < link.EthernetHeader:
 		d.point.Drop(f, link.DropRunt)

@@ -8,18 +8,18 @@ import (
 	"github.com/podwire/podwire/link"
 )
 
-// fragment sends p in pieces that fit its device (RFC 791 §3.2). Pieces keep
-// the identification; a piece of a piece keeps its place.
-func (h *Host) fragment(p *packet) {
+// fragment sends p in pieces that fit mtu (RFC 791 §3.2). Pieces keep the
+// identification; a piece of a piece keeps its place.
+func (h *Host) fragment(p *packet, mtu int) {
 	ip := p.ip()
 	if ip.dontFragment() && !p.cut {
 		if p.in != nil {
-			h.sendError(p, icmpUnreachable, codeFragNeeded, uint32(p.out.MTU))
+			h.sendError(p, icmpUnreachable, codeFragNeeded, uint32(mtu))
 		}
 		h.drop(p, DropTooBig)
 		return
 	}
-	h.cut(p, p.out.MTU, h.neighOutput)
+	h.cut(p, mtu, h.neighOutput)
 	p.frame.Release()
 }
 

@@ -82,10 +82,12 @@ type Host struct {
 	bridging packet // what is known about the frame that a bridge is forwarding
 	hashKey  uint64 // per-boot secret of the flow hash
 
-	tunnels map[uint16]func(Outer, *link.Frame)
-	pings   map[uint16]*PingConn
-	probes  map[probeKey]func(ipv4) // of traceroute
-	sockets netstack
+	tunnels   map[uint16]func(Outer, *link.Frame)
+	protocols map[byte]func(Outer, *link.Frame) bool
+	pathMTUs  pathMTUs
+	pings     map[uint16]*PingConn
+	probes    map[probeKey]func(ipv4) // of traceroute
+	sockets   netstack
 }
 
 // NewHost returns a host that has only lo, with 127.0.0.1/8. The caller holds
@@ -93,10 +95,11 @@ type Host struct {
 func NewHost(drv *link.Driver, cfg Config) *Host {
 	h := &Host{
 		name: cfg.Name, cfg: cfg, drv: drv, source: drv.NewSource(),
-		tunnels: make(map[uint16]func(Outer, *link.Frame)),
-		pings:   make(map[uint16]*PingConn),
-		probes:  make(map[probeKey]func(ipv4)),
-		rules:   netfilter.New(),
+		tunnels:   make(map[uint16]func(Outer, *link.Frame)),
+		protocols: make(map[byte]func(Outer, *link.Frame) bool),
+		pings:     make(map[uint16]*PingConn),
+		probes:    make(map[probeKey]func(ipv4)),
+		rules:     netfilter.New(),
 	}
 	h.rng = h.Rand("host")
 	h.hashKey = h.rng.Uint64()

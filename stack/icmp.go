@@ -210,6 +210,9 @@ func (h *Host) receiveError(p *packet) {
 		h.drop(p, DropBadHeader)
 		return
 	}
+	if msg := p.ip().payload(); msg[0] == icmpUnreachable && msg[1] == codeFragNeeded {
+		h.learnPathMTU(quoted, int(binary.BigEndian.Uint16(msg[6:])))
+	}
 	about := quoted.payload()
 	if quoted.proto() == protoICMP {
 		about = about[4:] // identifier and sequence number are in the place of ports
@@ -217,9 +220,12 @@ func (h *Host) receiveError(p *packet) {
 	if h.probed(p, quoted.proto(), about) {
 		return
 	}
-	if quoted.proto() == protoICMP {
+	switch {
+	case quoted.proto() == protoICMP:
 		h.pingError(p, quoted)
-		return
+	case h.protocols[quoted.proto()] != nil, h.tunnelled(quoted):
+		p.frame.Release() // a tunnel learns the MTU and nothing else
+	default:
+		h.sockets.injectError(p)
 	}
-	h.sockets.injectError(p)
 }

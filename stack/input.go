@@ -22,6 +22,7 @@ type packet struct {
 	group   bool             // the frame was a broadcast or multicast
 	cut     bool             // may be fragmented even with DF: made by a socket (the kernel's ignore_df)
 	socket  bool             // made by a socket of this host
+	probe   bool             // what routers said of the path does not count (IP_PMTUDISC_PROBE)
 	bridged *link.BridgePort // the port it came in by, while a bridge forwards it
 	physOut *link.BridgePort
 }
@@ -198,7 +199,6 @@ func (h *Host) deliver(p *packet) {
 	case protoTCP:
 		h.receiveTCP(p)
 	default:
-		h.sendError(p, icmpUnreachable, codeProtocol, 0)
-		h.drop(p, DropNoSocket)
+		h.receiveProtocol(p)
 	}
 }

@@ -120,6 +120,10 @@ func MendChecksum(sum []byte, old, new uint16) {
 	binary.BigEndian.PutUint16(sum, ^uint16(s))
 }
 
+// Checksum is the Internet checksum's sum of b (RFC 1071); what goes into a
+// header is its complement.
+func Checksum(b []byte) uint16 { return checksum.Checksum(b, 0) }
+
 // ipHeader is what a host decides when it makes a packet.
 type ipHeader struct {
 	tos   byte

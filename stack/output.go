@@ -66,8 +66,8 @@ func (h *Host) output(p *packet) {
 	if !h.hook(netfilter.Postrouting, p) {
 		return
 	}
-	if p.frame.Len() > p.out.MTU {
-		h.fragment(p)
+	if mtu := h.outputMTU(p); p.frame.Len() > mtu {
+		h.fragment(p, mtu)
 		return
 	}
 	h.neighOutput(p)
@@ -83,14 +83,14 @@ func (h *Host) neighOutput(p *packet) {
 		}
 		d.sendIP(p.frame, link.MAC{})
 		return
+	case d.raw != nil:
+		d.sendRaw(p.frame, p.via)
+		return
 	case isLimitedBroadcast(p.via), h.broadcast.get(p.via) == d:
 		d.sendIP(p.frame, link.Broadcast)
 		return
 	case p.via.IsMulticast():
 		d.sendIP(p.frame, multicastMAC(p.via))
-		return
-	case d.point.Type == link.LinkRaw:
-		d.sendIP(p.frame, link.MAC{})
 		return
 	}
 	n := h.neigh.get(d, p.via)

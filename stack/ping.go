@@ -168,12 +168,12 @@ func (c *PingConn) send(to netip.Addr, seq uint16) error {
 	}
 	size = min(max(0, size), 65535)
 	total := ipv4MinHeader + icmpHeader + size
-	if total > 65535 || c.cfg.DontFragment && total > dev.MTU {
+	if total > 65535 || c.cfg.DontFragment && total > h.pathMTU(to, dev.MTU) {
 		return os.NewSyscallError("sendto", syscall.EMSGSIZE)
 	}
 	f := h.newFrame(total)
 	b := f.Bytes()
-	c.header(src, to, total > dev.MTU).put(b, total)
+	c.header(src, to, total > h.pathMTU(to, dev.MTU)).put(b, total)
 	msg := b[ipv4MinHeader:]
 	for i := range msg[icmpHeader:] {
 		msg[icmpHeader+i] = byte(i)

@@ -84,7 +84,7 @@ func (h *Host) sendProbe(o probePacket) {
 	}
 	hdr.put(b, len(b))
 	copy(b[ipv4MinHeader:], l4)
-	h.sendLocal(&packet{frame: f, socket: true})
+	h.sendLocal(&packet{frame: f, socket: true, probe: true})
 }
 
 // synProbe is a SYN with MSS, SACK permitted, timestamps and window scale, as

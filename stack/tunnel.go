@@ -16,7 +16,7 @@ const udpHeader = 8
 // one.
 type Outer struct {
 	Src, Dst         netip.Addr // a zero Src lets the host choose
-	SrcPort, DstPort uint16
+	SrcPort, DstPort uint16     // of a UDP tunnel
 	TOS              byte
 	TTL              byte // 0 means 64
 	DF               bool
@@ -54,8 +54,23 @@ func (h *Host) SendTunnel(o Outer, f *link.Frame) {
 	if !o.NoChecksum {
 		sumUDP(f.Bytes(), o.Src, o.Dst)
 	}
+	h.sendOuter(o, protoUDP, f)
+}
+
+// SendProtocol sends f as the payload of an IP packet of the host itself, as
+// the kernel's iptunnel_xmit does. Ports in o mean nothing.
+func (h *Host) SendProtocol(o Outer, proto byte, f *link.Frame) {
+	if f.Len()+ipv4MinHeader > 65535 {
+		h.lo.point.Drop(f, DropTooBig)
+		return
+	}
+	h.sendOuter(o, proto, f)
+}
+
+// sendOuter puts the outer IP header in front of f and sends it.
+func (h *Host) sendOuter(o Outer, proto byte, f *link.Frame) {
 	hdr := ipHeader{
-		tos: o.TOS, id: h.nextID(o.Src, o.Dst, protoUDP), ttl: o.TTL, proto: protoUDP, src: o.Src, dst: o.Dst,
+		tos: o.TOS, id: h.nextID(o.Src, o.Dst, proto), ttl: o.TTL, proto: proto, src: o.Src, dst: o.Dst,
 	}
 	if hdr.ttl == 0 {
 		hdr.ttl = defaultTTL

@@ -1,6 +1,7 @@
 package topo
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -16,7 +17,7 @@ import (
 func (sc *Scenario) build(cfg RunConfig) (*emu.Lab, error) {
 	u := sc.Underlay
 	lab, err := emu.New(emu.Config{
-		Seed: sc.seed(cfg), Design: sc.Cluster.Design.Value,
+		Seed: sc.seed(cfg), Design: cmp.Or(cfg.Design, sc.Cluster.Design.Value),
 		PodCIDR: sc.Cluster.PodCIDR.Value, ServiceCIDR: sc.Cluster.ServiceCIDR.Value,
 		Underlay: u.config(),
 		Sysctls:  sc.Cluster.Sysctls,

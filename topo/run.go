@@ -12,11 +12,16 @@ import (
 // with the scenario's own seed.
 type RunConfig struct {
 	Seed   *uint64 // if not nil, instead of the scenario's
+	Design string  // if not empty, instead of the scenario's
 	Settle func()  // makes time virtual; see emu.Config
 
 	// OnBuild is called once machines and cables stand, before the first pod
 	// starts: the moment to begin a capture.
 	OnBuild func(*emu.Lab) error
+
+	// OnWarning is called before the first step with each thing that will not
+	// work on this network; see emu.Lab.Warnings.
+	OnWarning func(string)
 
 	// OnStep is called before each step: its number from 1, their count, name.
 	OnStep func(n, of int, name string)
@@ -41,6 +46,12 @@ func (sc *Scenario) Run(cfg RunConfig) (v *Verdict, err error) {
 	v = &Verdict{
 		Scenario: sc.name(), File: sc.File, Design: lab.Config().Design, Nodes: len(lab.Nodes()), Pods: len(lab.Pods()),
 		Seed: sc.seed(cfg), Virtual: cfg.Settle != nil, TCP: emu.TCPSettings, Passed: true, Steps: []StepResult{},
+	}
+	v.Warnings = lab.Warnings()
+	if cfg.OnWarning != nil {
+		for _, w := range v.Warnings {
+			cfg.OnWarning(w)
+		}
 	}
 	for i := range sc.Steps {
 		s := &sc.Steps[i]

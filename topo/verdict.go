@@ -20,8 +20,9 @@ type Verdict struct {
 	Pods     int           `json:"pods"`
 	Seed     uint64        `json:"seed"`
 	Virtual  bool          `json:"virtualTime"`
-	TCP      string        `json:"tcp"`      // the settings of every TCP connection
-	Duration time.Duration `json:"duration"` // of the lab's clock
+	TCP      string        `json:"tcp"`                // the settings of every TCP connection
+	Duration time.Duration `json:"duration"`           // of the lab's clock
+	Warnings []string      `json:"warnings,omitempty"` // what does not work on this network, known before the first step
 	Passed   bool          `json:"passed"`
 	Steps    []StepResult  `json:"steps"`
 }

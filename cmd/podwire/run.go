@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,6 +26,7 @@ import (
 type runFlags struct {
 	pcap     string
 	seed     string
+	design   string
 	realTime bool
 	output   *output
 }
@@ -37,12 +39,17 @@ func newRun() *cobra.Command {
 		Example: `  podwire run examples/quickstart.yaml
   podwire run examples/quickstart.yaml --pcap out.pcapng
   podwire run examples/quickstart.yaml --pcap - | wireshark -k -i -
+  podwire run examples/quickstart.yaml --design flannel-wireguard
   podwire run examples/quickstart.yaml -o json`,
 		Args: oneFile,
 		RunE: func(c *cobra.Command, args []string) error { return f.run(c, args[0]) },
 	}
 	c.Flags().StringVar(&f.pcap, "pcap", "", "write all packets to this pcapng `file`; - is standard output")
 	c.Flags().StringVar(&f.seed, "seed", "", "begin random choices at this `number` instead of the scenario's")
+	c.Flags().StringVar(&f.design, "design", "", "use this pod network `design` instead of the scenario's (podwire designs lists them)")
+	c.RegisterFlagCompletionFunc("design", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return designNames(), cobra.ShellCompDirectiveNoFileComp
+	})
 	c.Flags().BoolVar(&f.realTime, "real-time", false, "let time pass as on the wall instead of jumping from event to event")
 	f.output = addOutput(c)
 	return c
@@ -75,13 +82,14 @@ func (f *runFlags) run(c *cobra.Command, file string) error {
 	}
 	interrupt := notifyInterrupt() // before there is a file to remove
 	defer interrupt.stop()
-	capture, err := f.capture(c.OutOrStdout(), sc)
+	capture, err := f.capture(c.OutOrStdout(), sc, cmp.Or(cfg.Design, sc.Cluster.Design.Value))
 	if err != nil {
 		return err
 	}
 	defer capture.abort()
 	interrupt.then(capture.abort)
 	cfg.OnBuild = capture.start
+	cfg.OnWarning = func(w string) { fmt.Fprintln(c.ErrOrStderr(), "warning:", w) }
 	onStep, done := progress(c.ErrOrStderr())
 	cfg.OnStep = onStep
 	v, err := f.play(sc, cfg)
@@ -136,6 +144,12 @@ func (f *runFlags) config() (topo.RunConfig, error) {
 			return cfg, fmt.Errorf("--seed: found %q, want a number from 0 to 2^64-1", f.seed)
 		}
 		cfg.Seed = &n
+	}
+	if f.design != "" {
+		if _, err := findDesign(f.design); err != nil {
+			return cfg, fmt.Errorf("--design: %w", err)
+		}
+		cfg.Design = f.design
 	}
 	return cfg, nil
 }
@@ -197,14 +211,14 @@ type capture struct {
 }
 
 // capture prepares the output that --pcap names.
-func (f *runFlags) capture(stdout io.Writer, sc *topo.Scenario) (*capture, error) {
+func (f *runFlags) capture(stdout io.Writer, sc *topo.Scenario, design string) (*capture, error) {
 	c := &capture{}
 	for _, p := range sc.Capture {
 		c.cfg.Points = append(c.cfg.Points, p.Value)
 	}
 	section := pcap.Section{
 		Application: "podwire " + version(), OS: "emulated Linux hosts",
-		Comment: fmt.Sprintf("scenario %s, design %s", sc.Name.Value, sc.Cluster.Design.Value),
+		Comment: fmt.Sprintf("scenario %s, design %s", sc.Name.Value, design),
 	}
 	var err error
 	switch f.pcap {

@@ -15,7 +15,6 @@ import (
 
 	"github.com/podwire/podwire/emu/virtual"
 	"github.com/podwire/podwire/kube"
-	"github.com/podwire/podwire/overlay"
 	"github.com/podwire/podwire/topo"
 )
 
@@ -33,9 +32,7 @@ func loader() topo.Loader {
 			return kube.ValidatePod(p)
 		},
 	}}
-	for _, d := range overlay.Designs() {
-		ld.Designs = append(ld.Designs, d.Name)
-	}
+	ld.Designs = designNames()
 	return ld
 }
 

@@ -15,7 +15,7 @@ func wantClean(t *testing.T, f *frame) {
 	if f.has("_ws.malformed") || strings.Contains(f.first("frame.protocols"), "malformed") {
 		t.Errorf("%v is malformed: %v", f, f.fields["_ws.expert.message"])
 	}
-	if f.depth > 0 && isSet(f.outer("ip.flags.mf")) { // the inner packet goes on in the next frame
+	if f.tunnelled() && isSet(f.outer("ip.flags.mf")) { // the inner packet goes on in the next frame
 		if got := f.outer("ip.checksum.status"); got != "1" {
 			t.Errorf("%v: outer ip.checksum.status = %s, want 1, good", f, got)
 		}

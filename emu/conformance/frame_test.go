@@ -16,16 +16,16 @@ type frame struct {
 	id     string // the datagram's, the same at every point
 	note   string // packet comment
 	at     time.Duration
-	depth  int                 // 1 if VXLAN is around the packet of interest, else 0
+	depth  map[string]int      // by protocol: headers around that of the packet of interest
 	fields map[string][]string // outermost first
 }
 
 func (f *frame) first(name string) string { return f.nth(name, 0) }
 
-// nth returns the nth occurrence of a field, "" if there are fewer.
+// nth returns the nth occurrence of a field, "" if there is none.
 func (f *frame) nth(name string, n int) string {
 	v := f.fields[name]
-	if n >= len(v) {
+	if n < 0 || n >= len(v) {
 		return ""
 	}
 	switch v[n] { // newer versions of tshark spell booleans out
@@ -42,7 +42,7 @@ func (f *frame) nth(name string, n int) string {
 func (f *frame) get(name string) string {
 	switch proto, _, _ := strings.Cut(name, "."); proto {
 	case "eth", "ip", "udp":
-		return f.nth(name, f.depth)
+		return f.nth(name, f.depth[proto])
 	}
 	return f.first(name)
 }
@@ -54,9 +54,9 @@ func (f *frame) outer(name string) string { return f.first(name) }
 func (f *frame) quoted(name string) string {
 	switch proto, _, _ := strings.Cut(name, "."); proto {
 	case "ip":
-		return f.nth(name, f.depth+1)
+		return f.nth(name, f.depth["ip"]+1)
 	case "udp":
-		return f.nth(name, f.depth)
+		return f.nth(name, f.depth["udp"])
 	case "icmp":
 		return f.nth(name, 1)
 	}
@@ -74,6 +74,9 @@ func (f *frame) number(t *testing.T, name string) int {
 }
 
 func (f *frame) has(name string) bool { return len(f.fields[name]) > 0 }
+
+// tunnelled reports whether a tunnel is around the packet of interest.
+func (f *frame) tunnelled() bool { return f.depth["ip"] > 0 }
 
 // isError reports whether the packet of interest is an ICMP error.
 func (f *frame) isError() bool {

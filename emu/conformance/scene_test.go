@@ -113,11 +113,23 @@ func (s *scene) mac(m string) string {
 // ports, TTL, and of a tunnel the outer packet first.
 func (s *scene) hop(f *frame) string {
 	line := s.point(f) + " " + f.dir + ":"
-	if f.depth > 0 {
-		line += fmt.Sprintf(" [%s > %s, %s > %s, ttl %s, vni %s]", s.mac(f.outer("eth.src")), s.mac(f.outer("eth.dst")),
-			f.outer("ip.src"), f.outer("ip.dst"), f.outer("ip.ttl"), f.first("vxlan.vni"))
+	if f.tunnelled() {
+		outer := fmt.Sprintf("%s > %s, %s > %s, ttl %s", s.mac(f.outer("eth.src")), s.mac(f.outer("eth.dst")),
+			f.outer("ip.src"), f.outer("ip.dst"), f.outer("ip.ttl"))
+		switch {
+		case f.has("vxlan.vni"):
+			outer += ", vni " + f.first("vxlan.vni")
+		case f.has("udp.dstport"):
+			outer += ", udp " + f.outer("udp.dstport")
+		default:
+			outer += ", proto " + f.outer("ip.proto")
+		}
+		line += " [" + outer + "]"
 	}
-	return line + fmt.Sprintf(" %s > %s, %s > %s, ttl %s", s.mac(f.get("eth.src")), s.mac(f.get("eth.dst")),
+	if f.depth["eth"] > 0 || f.depth["eth"] == 0 && !f.tunnelled() {
+		line += fmt.Sprintf(" %s > %s,", s.mac(f.get("eth.src")), s.mac(f.get("eth.dst")))
+	}
+	return line + fmt.Sprintf(" %s > %s, ttl %s",
 		withPort(f.get("ip.src"), f.get("tcp.srcport")), withPort(f.get("ip.dst"), f.get("tcp.dstport")), f.get("ip.ttl"))
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -46,7 +47,7 @@ var fields = []string{
 func decode(t *testing.T, path string) frames {
 	t.Helper()
 	args := []string{
-		"-n", "-r", path, "-d", "udp.port==8472,vxlan",
+		"-n", "-r", path, "-d", "udp.port==8472,vxlan", "-d", "udp.port==8285,ip",
 		"-o", "ip.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE", "-o", "tcp.check_checksum:TRUE",
 		"-o", "ip.defragment:FALSE", "-o", "tcp.desegment_tcp_streams:FALSE", "-o", "frame.generate_md5_hash:TRUE",
 		"-T", "fields", "-E", "occurrence=a", "-E", "aggregator=|", "-E", "separator=/t",
@@ -89,13 +90,29 @@ func parseRow(t *testing.T, row string) *frame {
 	f.id = f.first("frame.packet_id")
 	f.note = strings.Join(f.fields["frame.comment"], "|")
 	f.dir = map[string]string{"0x00000001": "in", "0x00000002": "out"}[f.first("frame.packet_flags_direction")]
-	if strings.HasPrefix(f.first("frame.protocols"), "eth:ethertype:ip:udp:vxlan:") { // not one that an ICMP error quotes
-		f.depth = 1
-	}
+	f.depth = depthOf(f.first("frame.protocols"))
 	sec, err := strconv.ParseFloat(f.first("frame.time_relative"), 64)
 	if err != nil {
 		t.Fatalf("tshark: time %q", f.first("frame.time_relative"))
 	}
 	f.at = time.Duration(sec*1e9 + 0.5) // scenes are short: the sum is exact to the nanosecond
 	return f
+}
+
+// depthOf finds out how many headers of each protocol are around the packet of
+// interest: the one inside a tunnel, and of an ICMP error the error itself, not
+// what it quotes.
+func depthOf(protocols string) map[string]int {
+	depth := map[string]int{"eth": -1, "ip": -1}
+	layers := append(strings.Split(protocols, ":"), "")
+	for i, l := range layers {
+		inTunnel := slices.Contains([]string{"vxlan", "wg", "ip"}, layers[min(i+1, len(layers)-1)])
+		switch {
+		case l == "eth" || l == "ip" || l == "udp" && inTunnel:
+			depth[l]++
+		case l == "udp" || l == "icmp" || l == "tcp" || l == "arp":
+			return depth
+		}
+	}
+	return depth
 }

@@ -1,0 +1,83 @@
+package stack
+
+import (
+	"net/netip"
+	"time"
+)
+
+// What Linux believes about path MTUs (net.ipv4.route.*).
+const (
+	pathMTUExpires = 10 * time.Minute // mtu_expires
+	minPathMTU     = 552              // min_pmtu
+	maxPathMTUs    = 4096
+)
+
+// pathMTUs are the route exceptions that routers on the way have caused: the
+// largest packet that reaches an address (RFC 1191 §3). The zero value is
+// empty.
+type pathMTUs map[netip.Addr]pathMTU
+
+type pathMTU struct {
+	mtu     int
+	expires time.Duration
+}
+
+// PathMTU returns the largest IP packet that this host may send to dst in one
+// piece, as `ip route get` shows it: what a router has said within the last ten
+// minutes, else the MTU of the device. Zero says that there is no route.
+// Packets that the host forwards do not ask (ip_forward_use_pmtu=0).
+func (h *Host) PathMTU(dst netip.Addr) int {
+	_, dev, ok := h.Source(dst)
+	if !ok {
+		return 0
+	}
+	return h.pathMTU(dst, dev.MTU)
+}
+
+func (h *Host) pathMTU(dst netip.Addr, device int) int {
+	if e, ok := h.pathMTUs[dst]; ok && e.expires > h.now() && e.mtu < device {
+		return e.mtu
+	}
+	return device
+}
+
+// outputMTU is what p must fit on its way out. TCP is not asked: gVisor has cut
+// its segments to what it knows itself.
+func (h *Host) outputMTU(p *packet) int {
+	ip := p.ip()
+	if p.in != nil || p.probe || len(h.pathMTUs) == 0 || ip.proto() == protoTCP {
+		return p.out.MTU
+	}
+	return h.pathMTU(ip.dst(), p.out.MTU)
+}
+
+// learnPathMTU takes "fragmentation needed" about a packet of this host. Of an
+// MTU below 552 the kernel thinks that someone means harm; a router that names
+// none is too old to be about (RFC 1191 §5).
+func (h *Host) learnPathMTU(quoted ipv4, mtu int) {
+	dst := quoted.dst()
+	if !h.isLocal(quoted.src()) || mtu == 0 || quoted.proto() == protoTCP {
+		return
+	}
+	_, dev, ok := h.Source(dst)
+	if !ok || mtu >= h.pathMTU(dst, dev.MTU) {
+		return
+	}
+	if h.pathMTUs == nil {
+		h.pathMTUs = make(pathMTUs)
+	}
+	if len(h.pathMTUs) >= maxPathMTUs {
+		clear(h.pathMTUs) // forged errors: better to forget than to grow
+	}
+	h.pathMTUs[dst] = pathMTU{max(mtu, minPathMTU), h.now() + pathMTUExpires}
+}
+
+// tunnelled reports whether a quoted packet is one that a UDP tunnel of this
+// host has sent: its destination port is the tunnel's own.
+func (h *Host) tunnelled(quoted ipv4) bool {
+	if quoted.proto() != protoUDP {
+		return false
+	}
+	_, dst, ok := quoted.ports()
+	return ok && h.tunnels[dst] != nil
+}
