@@ -70,7 +70,7 @@ func (x bridgeFilter) redirect(p *packet, dst netip.Addr) (mac link.MAC, wait bo
 	n := h.neigh.get(x.dev, next)
 	switch {
 	case n == nil:
-		h.drop(p, DropNeighQueue)
+		h.drop(p, DropNeighTable)
 		return link.MAC{}, true
 	case !n.known():
 		p.out, p.via = x.dev, next

@@ -26,6 +26,7 @@ const (
 	DropBlackhole    link.Reason = "blackhole route"
 	DropTooBig       link.Reason = "larger than the path MTU, DF set"
 	DropNeighQueue   link.Reason = "neighbour queue is full"
+	DropNeighTable   link.Reason = "neighbour table overflow"
 	DropNeighFailed  link.Reason = "neighbour does not answer"
 	DropBroadcast    link.Reason = "broadcast is not forwarded"
 	DropNoSocket     link.Reason = "no socket"

@@ -48,6 +48,9 @@ type Config struct {
 	// Conntrack sets limits and timeouts of connection tracking.
 	Conntrack conntrack.Config
 
+	// Neighbours bounds the ARP table.
+	Neighbours NeighbourLimits
+
 	// conf are the parameters of devices that SetSysctl was told.
 	conf map[confKey]int32
 }

@@ -9,10 +9,6 @@ import (
 	"github.com/podwire/podwire/link"
 )
 
-// maxNeighbours is gc_thresh3, which permanent entries do not count against.
-// The other limits and times are parameters of devices; see devconf.go.
-const maxNeighbours = 1024
-
 // reachRoll is how long a device keeps one random reachable time.
 const reachRoll = 300 * time.Second
 
@@ -38,10 +34,13 @@ type neighbour struct {
 	state     NeighState
 	confirmed time.Duration // when it was last certain that the neighbour is there
 	updated   time.Duration // when mac or state was last changed
+	touched   time.Duration // when a packet was last sent there
 	reach     time.Duration // how long a confirmation lasts
 	probes    int
 	timer     *link.Timer
 	queue     []packet // waiting for the answer
+
+	older, newer *neighbour // of those that may be collected, see neighgc.go
 }
 
 // known reports whether frames may be sent to n.mac.
@@ -57,10 +56,13 @@ type neighKey struct {
 // neighTable is the ARP table of one host. It acts through the host: timers,
 // ARP requests and what becomes of frames that wait.
 type neighTable struct {
-	host      *Host
-	entries   map[neighKey]*neighbour
-	permanent int // of entries
-	rng       *rand.Rand
+	host    *Host
+	entries map[neighKey]*neighbour
+	listed  neighList // of entries: those that are not permanent
+	swept   time.Duration
+	forced  time.Duration // when room was last made by force
+	barren  time.Duration // until then there is no more to be had by force
+	rng     *rand.Rand
 }
 
 // get returns the entry, making an INCOMPLETE one without timers if needed. It
@@ -72,11 +74,12 @@ func (t *neighTable) get(dev *Device, addr netip.Addr) *neighbour {
 	k := neighKey{dev, addr}
 	n := t.entries[k]
 	if n == nil {
-		if len(t.entries)-t.permanent >= maxNeighbours && !t.evict() {
+		if !t.room() {
 			return nil
 		}
-		n = &neighbour{dev: dev, addr: addr, state: NeighFailed}
+		n = &neighbour{dev: dev, addr: addr, state: NeighFailed, updated: t.host.drv.Now()}
 		t.entries[k] = n
+		t.listed.push(n)
 	}
 	dev.recent = n
 	return n
@@ -87,39 +90,14 @@ func (t *neighTable) pin(dev *Device, addr netip.Addr, mac link.MAC) {
 	k := neighKey{dev, addr}
 	n := t.entries[k]
 	if n == nil {
-		n = &neighbour{dev: dev, addr: addr, state: NeighFailed}
+		n = &neighbour{dev: dev, addr: addr, state: NeighPermanent}
 		t.entries[k] = n
-	}
-	if n.state != NeighPermanent {
-		t.permanent++
+	} else if n.state != NeighPermanent {
+		t.listed.remove(n)
 	}
 	t.settle(n, NeighPermanent)
 	n.mac = mac
 	t.flush(n)
-}
-
-// evict removes one entry that is not in use: the one with the lowest address
-// among the stale and failed, so that the choice is repeatable.
-func (t *neighTable) evict() bool {
-	var victim *neighbour
-	for _, n := range t.entries {
-		idle := n.state == NeighStale || n.state == NeighFailed || (n.state == NeighReachable && n.expires() <= t.host.drv.Now())
-		if idle && (victim == nil || n.before(victim)) {
-			victim = n
-		}
-	}
-	if victim == nil {
-		return false
-	}
-	t.remove(victim)
-	return true
-}
-
-func (n *neighbour) before(o *neighbour) bool {
-	if c := n.addr.Compare(o.addr); c != 0 {
-		return c < 0
-	}
-	return n.dev.Index < o.dev.Index
 }
 
 // of lists the entries of a device, or of all, by device and address.
@@ -140,8 +118,8 @@ func (t *neighTable) of(d *Device) []*neighbour {
 }
 
 func (t *neighTable) remove(n *neighbour) {
-	if n.state == NeighPermanent {
-		t.permanent--
+	if n.state != NeighPermanent {
+		t.listed.remove(n)
 	}
 	t.settle(n, NeighFailed)
 	t.dropQueue(n)
@@ -176,6 +154,7 @@ func (t *neighTable) send(n *neighbour, pkt packet) {
 // touch is send for a caller that only needs the address: it starts what using
 // the entry starts.
 func (t *neighTable) touch(n *neighbour) {
+	n.touched = t.host.drv.Now()
 	if n.state == NeighReachable && t.host.drv.Now() >= n.expires() {
 		n.state, n.updated = NeighStale, n.expires()
 	}
@@ -298,6 +277,7 @@ func (t *neighTable) learn(dev *Device, addr netip.Addr, mac link.MAC, how heard
 			return
 		}
 		if n = t.get(dev, addr); n == nil {
+			dev.point.Count(DropNeighTable)
 			return
 		}
 	}

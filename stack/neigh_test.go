@@ -49,20 +49,6 @@ func TestPermanentNeighboursHaveNoLimit(t *testing.T) {
 	})
 }
 
-func TestNeighbourTableIsBounded(t *testing.T) {
-	inBubble(t, func(n *network) {
-		a := n.host(Config{Name: "a"})
-		s, d := n.station(a, "eth0", "10.0.0.1/16")
-		n.do(func() {
-			for i := range maxNeighbours + 10 {
-				a.neigh.learn(d, netip.AddrFrom4([4]byte{10, 0, byte(1 + i/250), byte(1 + i%250)}), s.mac, heard{request: true})
-			}
-			equal(t, "entries", len(a.neigh.entries), maxNeighbours)
-			equal(t, "the lowest stale address went first", a.neigh.entries[neighKey{d, addr("10.0.1.1")}], nil)
-		})
-	})
-}
-
 func TestNeighbourQueueDropsTheOldest(t *testing.T) {
 	inBubble(t, func(n *network) {
 		a := n.host(Config{Name: "a"})

@@ -95,7 +95,7 @@ func (h *Host) neighOutput(p *packet) {
 	}
 	n := h.neigh.get(d, p.via)
 	if n == nil {
-		h.drop(p, DropNeighQueue)
+		h.drop(p, DropNeighTable)
 		return
 	}
 	if d.noARP && !n.known() {

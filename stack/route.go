@@ -137,18 +137,15 @@ func usable(list []*Route) *Route {
 	return nil
 }
 
-// lookupShorter is the rare case that the longest match cannot be used.
+// lookupShorter is the rare case that the longest match cannot be used. It
+// looks at the prefixes that hold dst, longest first, and at no others.
 func (t *fib) lookupShorter(dst netip.Addr) *Route {
-	var best *Route
-	bits := -1
-	for p, list := range t.trie.All() {
-		if p.Contains(dst) && p.Bits() > bits {
-			if r := usable(list); r != nil {
-				best, bits = r, p.Bits()
-			}
+	for _, list := range t.trie.Supernets(netip.PrefixFrom(dst, dst.BitLen())) {
+		if r := usable(list); r != nil {
+			return r
 		}
 	}
-	return best
+	return nil
 }
 
 // all returns the table as `ip route` orders it: by prefix, then metric.

@@ -200,7 +200,7 @@ func (s *siege) mustBeBounded() {
 			got, most int
 		}{
 			{"bytes of fragments", h.frags.bytes, maxFragBytes + 1<<16 + fragCost},
-			{"neighbours", len(h.neigh.entries) - h.neigh.permanent, maxNeighbours},
+			{"neighbours", h.neigh.listed.n, 1024},
 			{"connections", h.track.Len(), h.track.Max()},
 			{"peers of the ICMP limit", len(h.icmp.peers), maxPeers},
 			{"flows of sockets", len(h.sockets.flows), maxFlows},
