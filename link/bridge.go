@@ -166,6 +166,9 @@ func (b *Bridge) receive(f *Frame, in *BridgePort) {
 	}
 	src, dst := SrcMAC(f.Bytes()), DstMAC(f.Bytes())
 	switch {
+	case f.goesRound(b.drv.now):
+		b.point.Drop(f, DropLoop)
+		return
 	case src.IsMulticast() || src.IsZero():
 		b.point.Drop(f, DropSource)
 		return
@@ -255,6 +258,10 @@ func (b *Bridge) lookup(mac MAC) *fdbEntry {
 
 // flood sends copies to every port that may have f, and to the host.
 func (b *Bridge) flood(f *Frame, in *BridgePort, up bool) {
+	if b.drv.storming() {
+		b.point.Drop(f, DropStorm)
+		return
+	}
 	for _, p := range b.ports {
 		if b.why(f, in, p) == "" {
 			b.output(b.drv.Clone(f), in, p)

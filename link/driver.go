@@ -54,6 +54,10 @@ type Driver struct {
 
 	small, large frameList
 	observation  Observation // scratch for Point.tell
+
+	maxLive int           // maxLive, but in tests
+	stormed bool          // there was a storm
+	storm   time.Duration // when it was last noticed
 }
 
 // soonItem is a frame that arrives without delay, at a port or the end of a
@@ -83,6 +87,7 @@ func NewDriver(cfg DriverConfig) *Driver {
 		seed:       cfg.Seed,
 		classifier: cfg.Classifier,
 		epoch:      time.Now(),
+		maxLive:    maxLive,
 		kick:       make(chan struct{}, 1),
 		done:       make(chan struct{}),
 		small:      frameList{size: smallBuffer},

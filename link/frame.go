@@ -29,11 +29,17 @@ type Frame struct {
 	// next capture point that is watched reports it once.
 	Note string
 
+	// Intact says that the checksums inside are known to be right: a host of
+	// this network has made the datagram and nothing has flipped a bit since.
+	// Like the kernel's CHECKSUM_UNNECESSARY it spares the receiver the sum.
+	Intact bool
+
 	buf        []byte
 	start, end int
 	home       *frameList
 	next       *Frame // in the free list
 	pulls      uint32 // of the cable that it is on, see direction
+	loop       loopGuard
 }
 
 // frameList is a free list of frames of one buffer class.
@@ -65,7 +71,8 @@ func (d *Driver) NewFrame(n int) *Frame {
 	}
 	f := list.get()
 	f.start, f.end = Headroom, Headroom+n
-	f.ID, f.Hash, f.Note = 0, 0, ""
+	f.ID, f.Hash, f.Note, f.Intact = 0, 0, "", false
+	f.loop = loopGuard{}
 	return f
 }
 
@@ -115,12 +122,19 @@ func (f *Frame) Truncate(n int) {
 	f.end = f.start + n
 }
 
-// Clone returns a copy that has its own bytes and the same ID, hash and note.
+// Clone returns a copy that has its own bytes and the same ID, hash and note,
+// and is as intact.
 func (d *Driver) Clone(f *Frame) *Frame {
 	c := d.NewFrame(f.Len())
 	copy(c.Bytes(), f.Bytes())
-	c.ID, c.Hash, c.Note = f.ID, f.Hash, f.Note
+	c.Inherit(f)
 	return c
+}
+
+// Inherit gives f what is known about the datagram of which it is a piece or
+// that it has become: ID, hash, note, and whether it is intact.
+func (f *Frame) Inherit(from *Frame) {
+	f.ID, f.Hash, f.Note, f.Intact, f.loop = from.ID, from.Hash, from.Note, from.Intact, from.loop
 }
 
 // Release ends the frame's life and lets its buffer be used again. Releasing a

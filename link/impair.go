@@ -15,6 +15,7 @@ func (x *direction) impair(f *Frame, sent time.Duration) {
 	}
 	if c.Corrupt > 0 && x.rng.Float64() < c.Corrupt && f.Len() > 0 {
 		f.Bytes()[x.rng.IntN(f.Len())] ^= 1 << x.rng.IntN(8)
+		f.Intact = false
 	}
 	if c.Reorder > 0 && x.rng.Float64() < c.Reorder {
 		x.overtake(f, sent)

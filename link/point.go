@@ -81,6 +81,8 @@ const (
 	DropSource    Reason = "source is no unicast address"
 	DropLinkLocal Reason = "link-local group address is not forwarded"
 	DropOnlyPort  Reason = "destination is behind the port it came from"
+	DropLoop      Reason = "bridged for ever: the frame is in a loop"
+	DropStorm     Reason = "storm: too many frames at once"
 	DropIsolated  Reason = "both ports are isolated"
 )
 

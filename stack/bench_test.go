@@ -59,6 +59,7 @@ func newPath(t testing.TB, rules string) *path {
 func (p *path) pass() {
 	f := p.drv.NewFrame(len(p.pkt))
 	copy(f.Bytes(), p.pkt)
+	f.Intact = true // as what hosts of the lab have sent
 	p.in.Receive(f)
 }
 

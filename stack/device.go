@@ -16,6 +16,7 @@ const (
 	DropNoCarrier    link.Reason = "device has no carrier"
 	DropEtherType    link.Reason = "protocol is not handled"
 	DropBadHeader    link.Reason = "bad IP header"
+	DropChecksum     link.Reason = "bad checksum"
 	DropBadARP       link.Reason = "bad ARP packet"
 	DropMartianSrc   link.Reason = "martian source"
 	DropMartianDst   link.Reason = "martian destination"

@@ -35,7 +35,7 @@ func (h *Host) cut(p *packet, mtu int, emit func(*packet)) {
 		n := min(step, len(body)-at)
 		q := *p
 		q.frame = h.drv.NewFrame(ihl + n)
-		q.frame.ID, q.frame.Hash, q.frame.Note = p.frame.ID, p.frame.Hash, p.frame.Note
+		q.frame.Inherit(p.frame)
 		b := q.ip()
 		copy(b, ip[:ihl])
 		copy(b[ihl:], body[at:at+n])
@@ -78,6 +78,7 @@ type fragQueue struct {
 	lead   int    // length of its payload
 	packet packet // the first piece that came, without its frame
 	id     uint64
+	broken bool // a piece was not intact
 	timer  *link.Timer
 }
 
@@ -109,6 +110,7 @@ func (h *Host) defragment(p *packet) bool {
 		return false
 	}
 	h.charge(q, fragCost+len(q.data))
+	q.broken = q.broken || !p.frame.Intact
 	if off == 0 {
 		q.first, q.lead = append([]byte(nil), ip[:ip.headerLen()]...), len(body)
 		q.id = p.frame.ID
@@ -123,6 +125,8 @@ func (h *Host) defragment(p *packet) bool {
 		return false
 	}
 	whole := h.joined(q)
+	whole.Inherit(p.frame)
+	whole.ID, whole.Intact = q.id, !q.broken
 	copyEthernet(whole, p.frame)
 	p.frame.Release()
 	p.frame, p.pieces = whole, true
@@ -214,7 +218,6 @@ func (h *Host) forget(q *fragQueue) {
 // joined returns the whole datagram.
 func (h *Host) joined(q *fragQueue) *link.Frame {
 	f := h.drv.NewFrame(len(q.first) + q.total)
-	f.ID = q.id
 	b := ipv4(f.Bytes())
 	copy(b, q.first)
 	copy(b[len(q.first):], q.data[:q.total])

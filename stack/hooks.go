@@ -82,7 +82,11 @@ func (h *Host) trackPacket(p *packet) bool {
 	if p.tracked {
 		return true
 	}
-	p.conn, p.tracked = h.track.Track(h.now(), p.ip()), true
+	if p.tracked = true; p.in != nil && !p.sumOK() { // nf_conntrack_checksum
+		p.conn = conntrack.Conn{State: conntrack.StateInvalid}
+		return true
+	}
+	p.conn = h.track.Track(h.now(), p.ip())
 	if p.conn.State == conntrack.StateRefused {
 		h.drop(p, DropConntrack)
 		return false
@@ -131,8 +135,13 @@ func (h *Host) obey(p *packet) bool {
 	return true
 }
 
-// reject answers as REJECT --reject-with says and drops.
+// reject answers as REJECT --reject-with says and drops. Nobody is answered for
+// a packet whose checksum is wrong.
 func (h *Host) reject(p *packet, with netfilter.RejectWith) {
+	if !p.sumOK() {
+		h.drop(p, DropChecksum)
+		return
+	}
 	if code, ok := with.ICMPCode(); ok {
 		h.sendError(p, icmpUnreachable, code, 0)
 	} else {

@@ -149,7 +149,7 @@ func (h *Host) Rand(purpose string) *rand.Rand {
 // newFrame returns a frame that carries a new datagram.
 func (h *Host) newFrame(n int) *link.Frame {
 	f := h.drv.NewFrame(n)
-	f.ID = h.drv.NewID()
+	f.ID, f.Intact = h.drv.NewID(), true
 	return f
 }
 

@@ -158,8 +158,12 @@ func putICMP(b []byte, typ, code byte, info uint32, body []byte) {
 func (h *Host) receiveICMP(p *packet) {
 	ip := p.ip()
 	msg := ip.payload()
-	if len(msg) < icmpHeader || checksum.Checksum(msg, 0) != 0xffff {
+	switch {
+	case len(msg) < icmpHeader:
 		h.drop(p, DropBadHeader)
+		return
+	case !p.sumOK():
+		h.drop(p, DropChecksum)
 		return
 	}
 	switch typ := msg[0]; {

@@ -78,10 +78,10 @@ func putWord(seg []byte, at int, v uint16) {
 // addMSS puts the option in front of the others.
 func (h *Host) addMSS(p *packet, mss uint16) {
 	old := p.frame
-	ip := p.ip()
+	ip, right := p.ip(), p.sumOK()
 	at := ip.headerLen() + 20
 	f := h.drv.NewFrame(len(ip) + mssLen)
-	f.ID, f.Hash, f.Note = old.ID, old.Hash, old.Note
+	f.Inherit(old)
 	b := f.Bytes()
 	copy(b, ip[:at])
 	b[at], b[at+1] = optionMSS, mssLen
@@ -91,7 +91,9 @@ func (h *Host) addMSS(p *packet, mss uint16) {
 	binary.BigEndian.PutUint16(b[2:], uint16(len(b)))
 	whole.fixChecksum()
 	whole.payload()[12] += mssLen / 4 << 4
-	sumTransport(whole)
+	if right { // a segment that was corrupt stays so
+		sumTransport(whole)
+	}
 	copyEthernet(f, old)
 	old.Release()
 	p.frame = f

@@ -82,9 +82,8 @@ func (c *nic) ParseHeader(*stack.PacketBuffer) bool    { return true }
 func (c *nic) Close()                                  {}
 func (c *nic) SetOnCloseAction(func())                 {}
 
-// Capabilities says that received checksums need not be verified: packets that
-// never left the process are right, and what came from outside was checked
-// where it came in.
+// Capabilities says that received checksums need not be verified: the host has
+// done so, see sumOK.
 func (c *nic) Capabilities() stack.LinkEndpointCapabilities {
 	caps := stack.CapabilityRXChecksumOffload
 	if c.dev.loopback {

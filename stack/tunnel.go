@@ -123,6 +123,10 @@ func (h *Host) receiveUDP(p *packet) {
 		h.drop(p, DropBadHeader)
 		return
 	}
+	if !p.sumOK() {
+		h.drop(p, DropChecksum)
+		return
+	}
 	src, dst, _ := ip.ports()
 	if recv := h.tunnels[dst]; recv != nil && h.isLocal(ip.dst()) {
 		o := Outer{Src: ip.src(), Dst: ip.dst(), SrcPort: src, DstPort: dst, TOS: ip.tos(), TTL: ip.ttl(), DF: ip.dontFragment()}
@@ -150,6 +154,10 @@ func (h *Host) receiveTCP(p *packet) {
 	seg := ip.payload()
 	if len(seg) < 20 || int(seg[12]>>4)*4 < 20 || int(seg[12]>>4)*4 > len(seg) || p.group || !h.isLocal(ip.dst()) {
 		h.drop(p, DropBadHeader)
+		return
+	}
+	if !p.sumOK() {
+		h.drop(p, DropChecksum)
 		return
 	}
 	if seg[13]&tcpACK != 0 && p.in.wantsConfirmation() {
