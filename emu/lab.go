@@ -42,6 +42,11 @@ type Config struct {
 	// Underlay is the network between nodes.
 	Underlay Underlay
 
+	// VethLatency is how long a frame takes from one end of a pod's veth pair to
+	// the other. Zero is an ideal pair; Linux takes a few microseconds, which
+	// matters where two programs on one node act at nearly the same moment.
+	VethLatency time.Duration
+
 	// Sysctls are kernel parameters of the nodes, by name as sysctl(8) has it;
 	// see stack.Sysctls. What they do not name is as on a node of a real cluster:
 	// forwarding and bridge-nf-call-iptables are on. Pods have those that a new
@@ -152,7 +157,7 @@ func New(cfg Config) (*Lab, error) {
 	}
 	l := &Lab{
 		cfg: cfg, design: design, cluster: cluster,
-		drv:      link.NewDriver(link.DriverConfig{Settle: cfg.Settle, Seed: cfg.Seed, Classifier: stack.Traffic{}}),
+		drv:      link.NewDriver(link.DriverConfig{Settle: cfg.Settle, Seed: cfg.Seed, Veth: cfg.VethLatency, Classifier: stack.Traffic{}}),
 		machines: make(map[string]*Machine),
 		addrs:    make(map[netip.Addr]*Machine),
 		peers:    make(map[string]Peer),
@@ -175,6 +180,8 @@ func (c *Config) check(d overlay.Design) error {
 		return fmt.Errorf("emu: %d nodes, want 0 or more", c.Nodes)
 	case c.ProxySyncDelay < 0:
 		return fmt.Errorf("emu: proxy sync delay %v, want 0 or more", c.ProxySyncDelay)
+	case c.VethLatency < 0:
+		return fmt.Errorf("emu: veth latency %v, want 0 or more", c.VethLatency)
 	case d.Standalone: // the ranges have no meaning
 	case c.PodCIDR.Overlaps(c.ServiceCIDR):
 		return fmt.Errorf("emu: pod CIDR %v overlaps service CIDR %v", c.PodCIDR, c.ServiceCIDR)

@@ -37,6 +37,7 @@ func TestBadConfigs(t *testing.T) {
 		{"IPv6", emu.Config{PodCIDR: prefix("fd00::/64")}, "want an IPv4 prefix"},
 		{"MTU", emu.Config{Underlay: emu.Underlay{MTU: 600}}, "underlay MTU 600, want 626 to 65535"},
 		{"cable", emu.Config{Underlay: emu.Underlay{Cable: link.WireConfig{Loss: 2}}}, "loss 2, want 0 to 1"},
+		{"veth", emu.Config{VethLatency: -1}, "veth latency -1ns, want 0 or more"},
 		{"service CIDR", emu.Config{ServiceCIDR: prefix("10.96.0.1/32")}, "10.96.0.1/32"},
 	} {
 		lab, err := emu.New(c.cfg)

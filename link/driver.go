@@ -18,6 +18,11 @@ type DriverConfig struct {
 	// Seed is where every random choice of the driver's wires begins.
 	Seed uint64
 
+	// Veth is how long a frame takes from one end of a veth pair to the other.
+	// Zero is an ideal pair. On Linux it is a few microseconds: the receiving
+	// end's work is done in a softirq.
+	Veth time.Duration
+
 	// Classifier tells the queues of wires about the packets inside frames. If
 	// nil, all frames are of one flow and none can be marked.
 	Classifier Classifier
@@ -31,6 +36,7 @@ type Driver struct {
 	settle     func()
 	seed       uint64
 	classifier Classifier
+	veth       time.Duration // of every veth pair
 	epoch      time.Time
 	now        time.Duration
 	heap       eventHeap
@@ -85,6 +91,7 @@ func NewDriver(cfg DriverConfig) *Driver {
 	d := &Driver{
 		settle:     cfg.Settle,
 		seed:       cfg.Seed,
+		veth:       max(0, cfg.Veth),
 		classifier: cfg.Classifier,
 		epoch:      time.Now(),
 		maxLive:    maxLive,

@@ -60,10 +60,25 @@ func (p *Port) Up() bool { return !p.down }
 // Lost returns the point that counts frames which nobody took.
 func (p *Port) Lost() *Point { return p.gone }
 
-// NewVeth returns the two ends of a virtual Ethernet pair: no delay, no loss,
-// no limit, and the flow hash of a frame survives, as on Linux.
+// NewVeth returns the two ends of a virtual Ethernet pair: no loss, no limit,
+// no delay but the one that the driver's configuration says, and the flow hash
+// of a frame survives, as on Linux.
 func (d *Driver) NewVeth(a, b string) (*Port, *Port) {
 	pa, pb := d.NewPort(a, nil), d.NewPort(b, nil)
-	pa.send, pb.send = pb.Deliver, pa.Deliver
+	pa.send, pb.send = d.vethTo(pb), d.vethTo(pa)
 	return pa, pb
 }
+
+// vethTo returns how frames reach one end of a pair.
+func (d *Driver) vethTo(end *Port) func(*Frame) {
+	if d.veth == 0 {
+		return end.Deliver
+	}
+	source := d.NewSource()
+	return func(f *Frame) {
+		d.heap.push(event{at: d.now + d.veth, source: source, to: end, frame: f})
+	}
+}
+
+// arrive is the event at the end of a frame's way through a veth pair.
+func (p *Port) arrive(f *Frame) { p.deliver(f) }

@@ -250,6 +250,38 @@ func TestWireConfigValidate(t *testing.T) {
 }
 
 // TestFlowHashEndsAtTheCable: it is a host's own business.
+// TestVethLatency: frames take the time that the driver's configuration says,
+// in order, and keep their flow hash.
+func TestVethLatency(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := NewDriver(DriverConfig{Settle: synctest.Wait, Veth: 5 * time.Microsecond})
+		defer d.Close()
+		a, b := d.NewVeth("a", "b")
+		atA, atB := d.sink(a), d.sink(b)
+		var hash uint32
+		d.Do(func() {
+			f := d.text("1")
+			f.Hash = 77
+			a.Send(f)
+			a.Send(d.text("2"))
+			b.Send(d.text("3"))
+		})
+		d.Sleep(time.Microsecond)
+		d.Do(func() { a.Send(d.text("4")) })
+		d.Sleep(time.Millisecond)
+		want(t, "at b", atB.got, "5µs 1", "5µs 2", "6µs 4")
+		want(t, "at a", atA.got, "5µs 3")
+		b.Bind(func(f *Frame) { hash = f.Hash; f.Release() })
+		d.Do(func() {
+			f := d.text("5")
+			f.Hash = 77
+			a.Send(f)
+		})
+		d.Sleep(time.Millisecond)
+		equal(t, "flow hash", hash, 77)
+	})
+}
+
 func TestFlowHashEndsAtTheCable(t *testing.T) {
 	inBubble(t, func(t *testing.T, d *Driver) {
 		w := d.NewWire("w", WireConfig{})
