@@ -40,11 +40,14 @@ func (x bridgeFilter) BridgeIn(f *link.Frame, in *link.BridgePort) *link.Frame {
 	f = p.frame // reassembly may have made a new one
 	mac := x.dev.MAC
 	if now != dst {
-		var wait bool
-		if mac, wait = x.redirect(&p, now); wait {
+		var slow, wait bool
+		if mac, slow, wait = x.redirect(&p, now); wait {
 			return nil
 		}
 		copy(f.Push(link.EthernetHeader), mac[:])
+		if slow {
+			x.throughDevice(f)
+		}
 	} else {
 		f.Push(link.EthernetHeader)
 	}
@@ -52,16 +55,29 @@ func (x bridgeFilter) BridgeIn(f *link.Frame, in *link.BridgePort) *link.Frame {
 	return f
 }
 
-// redirect returns the MAC to which a packet with a new destination goes. If
-// it is not known yet, the packet waits and comes back in bridgeResolved.
-func (x bridgeFilter) redirect(p *packet, dst netip.Addr) (mac link.MAC, wait bool) {
+// throughDevice shows f on its way out of the bridge device: a packet whose new
+// neighbour is known but not confirmed goes through the device's transmit
+// function like one of the host's own, with the device's MAC, before it is
+// forwarded as it came (br_nf_pre_routing_finish_bridge, br_nf_dev_xmit).
+func (x bridgeFilter) throughDevice(f *link.Frame) {
+	b := f.Bytes()
+	src := link.SrcMAC(b)
+	copy(b[6:], x.dev.MAC[:])
+	x.dev.point.Pass(f, link.Out)
+	copy(b[6:], src[:])
+}
+
+// redirect returns the MAC to which a packet with a new destination goes, and
+// whether the slow way. If it is not known yet, the packet waits and comes back
+// in bridgeResolved.
+func (x bridgeFilter) redirect(p *packet, dst netip.Addr) (mac link.MAC, slow, wait bool) {
 	h := x.dev.host
 	if h.isLocal(dst) {
-		return x.dev.MAC, false
+		return x.dev.MAC, false, false
 	}
 	r := h.routes.lookup(dst)
 	if r == nil || r.Type != Unicast || r.Dev != x.dev {
-		return x.dev.MAC, false
+		return x.dev.MAC, false, false
 	}
 	next := r.Via
 	if !next.IsValid() {
@@ -71,20 +87,21 @@ func (x bridgeFilter) redirect(p *packet, dst netip.Addr) (mac link.MAC, wait bo
 	switch {
 	case n == nil:
 		h.drop(p, DropNeighTable)
-		return link.MAC{}, true
+		return link.MAC{}, false, true
 	case !n.known():
 		p.out, p.via = x.dev, next
 		h.neigh.wait(n, *p)
-		return link.MAC{}, true
+		return link.MAC{}, false, true
 	}
 	h.neigh.touch(n)
-	return n.mac, false
+	return n.mac, n.state != NeighReachable && n.state != NeighPermanent, false
 }
 
 // bridgeResolved continues with a packet that waited for its neighbour. Its
 // Ethernet header is still in front of the IP header.
 func (h *Host) bridgeResolved(p *packet, mac link.MAC) {
 	copy(p.frame.Push(link.EthernetHeader), mac[:])
+	bridgeFilter{p.in}.throughDevice(p.frame)
 	h.bridging = *p
 	p.bridged.Bridge().Decide(p.frame, p.bridged)
 }

@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -110,6 +111,35 @@ func TestBridgedHairpin(t *testing.T) {
 			}
 		}
 		t.Error("no packet came back from the bridge's address")
+	})
+}
+
+// TestBridgedDNATToUnconfirmedNeighbour: what sniffs on the bridge device sees
+// such a packet twice, first with the device's own MAC.
+func TestBridgedDNATToUnconfirmedNeighbour(t *testing.T) {
+	inBubble(t, func(n *network) {
+		node, p1, p2 := bridged(n, true)
+		n.rules(node, service("10.244.1.3"))
+		br := node.Device("cni0")
+		rec := n.record(br)
+		macs := map[link.MAC]string{br.MAC: "cni0", p1.Device("eth0").MAC: "p1", p2.Device("eth0").MAC: "p2"}
+		dial := func() (got []string) {
+			rec.seen = nil
+			n.drv.Go(func() { p1.Dial("tcp", "10.96.0.10:80") })
+			n.wait(time.Millisecond)
+			for _, s := range rec.seen {
+				if l := describe(s.b); strings.Contains(l, "10.244.1.2 > 10.244.1.3 tcp S") {
+					got = append(got, fmt.Sprint(s.dir, " ", macs[link.SrcMAC(s.b)], " > ", macs[link.DstMAC(s.b)]))
+				}
+			}
+			return got
+		}
+		n.want("nobody was asked yet", dial(), "out cni0 > p2", "in p1 > p2")
+		n.want("confirmed", dial(), "in p1 > p2")
+		n.wait(time.Minute)
+		n.want("confirmed long ago", dial(), "out cni0 > p2", "in p1 > p2")
+		n.wait(6 * time.Second) // asked and answered
+		n.want("confirmed again", dial(), "in p1 > p2")
 	})
 }
 

@@ -80,7 +80,7 @@ type Host struct {
 	nf     nfState
 	frags  reassembler
 	icmp   icmpState
-	idents [256]uint32 // identification counters, hashed by flow
+	idents identifiers
 
 	bridging packet // what is known about the frame that a bridge is forwarding
 	hashKey  uint64 // per-boot secret of the flow hash
@@ -106,9 +106,7 @@ func NewHost(drv *link.Driver, cfg Config) *Host {
 	}
 	h.rng = h.Rand("host")
 	h.hashKey = h.rng.Uint64()
-	for i := range h.idents {
-		h.idents[i] = h.rng.Uint32()
-	}
+	h.idents.init(h.rng, h.Rand("identification"))
 	h.initConf()
 	h.neigh = neighTable{host: h, entries: make(map[neighKey]*neighbour), rng: h.Rand("neigh")}
 	h.nf.host = h

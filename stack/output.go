@@ -180,20 +180,6 @@ func (h *Host) Source(dst netip.Addr) (netip.Addr, *Device, bool) {
 	return h.sourceFor(r.Dev, next), r.Dev, true
 }
 
-// nextID returns the identification for a packet that has no socket. Counters
-// are shared by flows with one hash and move on with time, so that they look
-// as the kernel's do (__ip_select_ident).
-func (h *Host) nextID(src, dst netip.Addr, proto byte) uint16 {
-	s, d := src.As4(), dst.As4()
-	k := mix(h.hashKey ^ uint64(binary.BigEndian.Uint32(s[:]))<<32 ^ uint64(binary.BigEndian.Uint32(d[:])) ^ uint64(proto)<<20)
-	c := &h.idents[k%uint64(len(h.idents))]
-	*c++
-	if uint16(*c) == 0 {
-		*c++ // 0 means "none" to a reader of captures; the kernel avoids it too when it can
-	}
-	return uint16(*c)
-}
-
 // mix is the finaliser of SplitMix64: every input bit moves every output bit.
 func mix(x uint64) uint64 {
 	x ^= x >> 30

@@ -38,7 +38,6 @@ type PingConfig struct {
 type PingConn struct {
 	host   *Host
 	id     uint16
-	ipID   uint16
 	cfg    PingConfig
 	wait   *link.Waiter
 	sent   map[uint16]*sentPing // by sequence number
@@ -62,7 +61,6 @@ func (h *Host) OpenPing(cfg PingConfig) (*PingConn, error) {
 			return
 		}
 		c.wait = h.drv.NewWaiter()
-		c.ipID = uint16(h.rng.Uint32()) | 1
 		for c.id = uint16(h.rng.Uint32()); c.id == 0 || h.pings[c.id] != nil; {
 			c.id++
 		}
@@ -175,30 +173,45 @@ func (c *PingConn) send(to netip.Addr, seq uint16) error {
 	b := f.Bytes()
 	c.header(src, to, total > h.pathMTU(to, dev.MTU)).put(b, total)
 	msg := b[ipv4MinHeader:]
-	for i := range msg[icmpHeader:] {
-		msg[icmpHeader+i] = byte(i)
-	}
+	c.host.fillEcho(msg[icmpHeader:])
 	putICMP(msg, icmpEcho, 0, uint32(c.id)<<16|uint32(seq), msg[icmpHeader:])
 	c.sent[seq] = &sentPing{at: h.now()}
 	h.sendBy(c.cfg.Device, &packet{frame: f, socket: true})
 	return nil
 }
 
+// fillEcho writes the data of an echo request as iputils does: bytes that count
+// up, and in place of the first 16 the time of sending, if there are as many.
+func (h *Host) fillEcho(data []byte) {
+	for i := range data {
+		data[i] = byte(i)
+	}
+	if len(data) >= 16 {
+		at := h.drv.Epoch().Add(h.now())
+		binary.LittleEndian.PutUint64(data, uint64(at.Unix()))
+		binary.LittleEndian.PutUint64(data[8:], uint64(at.Nanosecond()/1000))
+	}
+}
+
 // header returns the IP header of the next request: numbered, with DF, unless
 // the configuration says otherwise or the packet must be cut.
 func (c *PingConn) header(src, dst netip.Addr, cut bool) ipHeader {
-	hdr := ipHeader{tos: c.cfg.TOS, id: c.ipID, flags: flagDF, ttl: c.cfg.TTL, proto: protoICMP, src: src, dst: dst}
-	if c.ipID++; c.ipID == 0 {
-		c.ipID = 1
-	}
-	if hdr.ttl == 0 {
+	h := c.host
+	hdr := ipHeader{tos: c.cfg.TOS, flags: flagDF, ttl: c.cfg.TTL, proto: protoICMP, src: src, dst: dst}
+	group := dst.IsMulticast() || isLimitedBroadcast(dst) || h.broadcast.get(dst) != nil
+	switch {
+	case hdr.ttl != 0:
+	case dst.IsMulticast():
+		hdr.ttl = 1 // IP_MULTICAST_TTL
+	default:
 		hdr.ttl = defaultTTL
 	}
 	switch {
-	case c.cfg.DontFragment:
-		hdr.id = 0
 	case c.cfg.MayFragment || cut:
 		hdr.flags = 0
+	case c.cfg.DontFragment || group: // ping has -M do for all but unicast
+		return hdr
 	}
+	hdr.id = h.nextID(src, dst, protoICMP)
 	return hdr
 }

@@ -1,7 +1,9 @@
 package stack
 
 import (
+	"encoding/binary"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"syscall"
@@ -45,6 +47,47 @@ func TestPingPacket(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestPingToGroups: TTL 1 for multicast, and no identification, as ping asks for
+// path MTU discovery then.
+func TestPingToGroups(t *testing.T) {
+	inBubble(t, func(n *network) {
+		a, _ := n.pair(link.WireConfig{})
+		n.route(a, "224.0.0.0/4", "", "eth0")
+		rec := n.record(a.Device("eth0"))
+		for to, ttl := range map[string]byte{"224.0.0.1": 1, "10.0.0.255": 64} {
+			c, err := a.OpenPing(PingConfig{})
+			n.try(err)
+			c.Ping(addr(to), 1, time.Second)
+			ip := rec.sent()[0]
+			equal(t, "TTL to "+to, ip.ttl(), ttl)
+			equal(t, "identification to "+to, ip.id(), 0)
+			equal(t, "DF to "+to, ip.dontFragment(), true)
+		}
+	})
+}
+
+// TestPingData is iputils' pattern, with the time of sending if there is room.
+func TestPingData(t *testing.T) {
+	inBubble(t, func(n *network) {
+		a, _ := n.pair(link.WireConfig{})
+		rec := n.record(a.Device("eth0"))
+		n.wait(3*time.Second + 1234567*time.Nanosecond)
+		at := uint64(n.drv.Epoch().Unix()) + 3
+		for _, size := range []int{15, 16, 24} {
+			c, err := a.OpenPing(PingConfig{Size: size})
+			n.try(err)
+			_, err = c.Ping(addr("10.0.0.2"), 1, time.Second)
+			n.try(err)
+			want := []byte("\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f\x10\x11\x12\x13\x14\x15\x16\x17")[:size]
+			if size >= 16 {
+				binary.LittleEndian.PutUint64(want, at)
+				binary.LittleEndian.PutUint64(want[8:], 1234)
+			}
+			equal(t, fmt.Sprint("data of ", size, " bytes"), fmt.Sprintf("%x", rec.sent()[0].payload()[8:]), fmt.Sprintf("%x", want))
+		}
+	})
 }
 
 func TestPingErrors(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/podwire/podwire/link"
 )
@@ -122,6 +123,33 @@ func TestIdentificationIsNeverZero(t *testing.T) {
 		equal(t, "zeros", seen[0], 0)
 		if len(seen) != 1<<16-1 {
 			t.Errorf("%d identifications in use, want 65535", len(seen))
+		}
+	})
+}
+
+// TestIdentificationMovesWithTime: by one within a clock tick, and by less than
+// the ticks that have passed besides.
+func TestIdentificationMovesWithTime(t *testing.T) {
+	inBubble(t, func(n *network) {
+		h := n.host(Config{Name: "h"})
+		next := func() (id uint16) {
+			n.do(func() { id = h.nextID(addr("10.0.0.1"), addr("10.0.0.2"), protoICMP) })
+			return id
+		}
+		n.wait(time.Hour)
+		last, moved := next(), 0
+		for range 100 {
+			equal(t, "at once", next(), last+1)
+			n.wait(400 * time.Millisecond) // 100 ticks
+			id := next()
+			if step := id - last; step < 2 || step > 101 {
+				t.Errorf("step after 100 ticks and one other packet: got %d, want 2 to 101", step)
+			}
+			moved += int(id - last)
+			last = id
+		}
+		if moved < 100*30 || moved > 100*70 { // about half of the ticks
+			t.Errorf("%d in 10000 ticks, want about 5200", moved)
 		}
 	})
 }

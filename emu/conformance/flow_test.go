@@ -9,7 +9,9 @@ import (
 	"github.com/podwire/podwire/stack"
 )
 
-// Flow 1, point by point: a Service whose backend is on the same bridge.
+// Flow 1, point by point: a Service whose backend is on the same bridge. Node1
+// has not asked for the backend itself yet, so that its bridge device sees the
+// packet with its own MAC too.
 func TestFlow1SameNodeBackend(t *testing.T) {
 	s, client, web, ip := sameNodeService(t)
 	ask := s.on(eth0(client)).out().where("tcp.flags", syn).one(t, "SYN")
@@ -17,6 +19,7 @@ func TestFlow1SameNodeBackend(t *testing.T) {
 	s.wantPath(t, ask.id, ask.get("tcp.srcport"),
 		"client/eth0 out: client/eth0 > node1/cni0, 10.244.1.3:PORT > "+ip+":80, ttl 64",
 		"node1/veth(client) in: client/eth0 > node1/cni0, 10.244.1.3:PORT > "+ip+":80, ttl 64",
+		"node1/cni0 out: node1/cni0 > web/eth0, 10.244.1.3:PORT > 10.244.1.2:8080, ttl 64",
 		"node1/cni0 in: client/eth0 > web/eth0, 10.244.1.3:PORT > 10.244.1.2:8080, ttl 64",
 		"node1/veth(web) out: client/eth0 > web/eth0, 10.244.1.3:PORT > 10.244.1.2:8080, ttl 64",
 		"web/eth0 in: client/eth0 > web/eth0, 10.244.1.3:PORT > 10.244.1.2:8080, ttl 64",
@@ -49,6 +52,7 @@ func TestFlow3Hairpin(t *testing.T) {
 	s.wantPath(t, ask.id, ask.get("tcp.srcport"),
 		"web/eth0 out: web/eth0 > node1/cni0, 10.244.1.2:PORT > "+ip+":80, ttl 64",
 		"node1/veth(web) in: web/eth0 > node1/cni0, 10.244.1.2:PORT > "+ip+":80, ttl 64",
+		"node1/cni0 out: node1/cni0 > web/eth0, 10.244.1.2:PORT > 10.244.1.2:8080, ttl 64",
 		"node1/cni0 in: web/eth0 > web/eth0, 10.244.1.2:PORT > 10.244.1.2:8080, ttl 64",
 		"node1/veth(web) out: web/eth0 > web/eth0, "+seen+" > 10.244.1.2:8080, ttl 64",
 		"web/eth0 in: web/eth0 > web/eth0, "+seen+" > 10.244.1.2:8080, ttl 64",
