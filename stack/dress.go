@@ -17,22 +17,38 @@ type flowKey struct {
 }
 
 // flow is what Linux keeps in the socket and gVisor does not have: the
-// identification counter and the flow hash.
+// identification counter, the flow hash, and of TCP the receive window by
+// Linux' rule and the acknowledgement of a FIN that waits for company.
 type flow struct {
 	id     uint16
 	gvisor uint16 // identification that gVisor gave the datagram last seen
 	hash   uint32
 	used   time.Duration
+	window rcvWindow
+	fin    finAck
 }
 
 const maxFlows = 4096
 
-// flowOf returns the state of the flow that ip belongs to.
-func (n *netstack) flowOf(p ipv4) *flow {
+// keyOf returns the key of the flow that p belongs to.
+func keyOf(p ipv4) flowKey {
 	k := flowKey{src: [4]byte(p[12:16]), dst: [4]byte(p[16:20]), proto: p.proto()}
 	if !p.later() {
 		k.sport, k.dport, _ = p.ports()
 	}
+	return k
+}
+
+// answered returns the flow that answers p, a packet that has come in, or nil.
+func (n *netstack) answered(p ipv4) *flow {
+	k := keyOf(p)
+	k.src, k.dst, k.sport, k.dport = k.dst, k.src, k.dport, k.sport
+	return n.flows[k]
+}
+
+// flowOf returns the state of the flow that ip belongs to.
+func (n *netstack) flowOf(p ipv4) *flow {
+	k := keyOf(p)
 	f := n.flows[k]
 	if f == nil {
 		if len(n.flows) >= maxFlows {
@@ -51,12 +67,21 @@ func (n *netstack) flowOf(p ipv4) *flow {
 func (n *netstack) forgetFlows() {
 	for k, f := range n.flows {
 		if n.host.now()-f.used > time.Minute {
+			f.fin.drop()
 			delete(n.flows, k)
 		}
 	}
 	if len(n.flows) >= maxFlows {
-		clear(n.flows)
+		n.dropFlows()
 	}
+}
+
+// dropFlows forgets everything.
+func (n *netstack) dropFlows() {
+	for _, f := range n.flows {
+		f.fin.drop()
+	}
+	clear(n.flows)
 }
 
 // output takes a packet from a socket, gives it the marks of a Linux socket
@@ -78,19 +103,22 @@ func (n *netstack) output(pkt *stack.PacketBuffer, unsummed bool) {
 	if unsummed {
 		sumTransport(p.ip())
 	}
-	n.dress(p.ip(), f)
+	if ip := p.ip(); ip.fragment() {
+		n.dressFragment(ip)
+	} else {
+		fl := n.flowOf(ip)
+		if fl.holdsBack(n, &p) {
+			return
+		}
+		fl.dress(n, p.ip(), f)
+	}
 	h.sendLocal(&p)
 }
 
 // dress sets identification and DF as Linux' sockets do: numbers that count up
 // per socket with DF set, 0 for SYN-ACK and RST; fragments share a number and
 // have DF clear.
-func (n *netstack) dress(ip ipv4, f *link.Frame) {
-	if ip.fragment() {
-		n.dressFragment(ip)
-		return
-	}
-	fl := n.flowOf(ip)
+func (fl *flow) dress(n *netstack, ip ipv4, f *link.Frame) {
 	f.Hash = fl.hash
 	if ip.proto() != protoTCP || len(ip) < ip.headerLen()+20 {
 		ip.setIDAndFlags(fl.next(), flagDF)
@@ -102,8 +130,13 @@ func (n *netstack) dress(ip ipv4, f *link.Frame) {
 	if flags&tcpRST == 0 && flags&(tcpSYN|tcpACK) != tcpSYN|tcpACK {
 		id = fl.next()
 	}
-	if flags&tcpSYN != 0 {
-		n.dressSYN(ip, seg)
+	switch {
+	case flags&tcpSYN != 0:
+		fl.window = n.windowOf(seg)
+		setWindow(seg, fl.window.initial())
+	case flags&(tcpRST|tcpACK) == tcpACK:
+		ack := binary.BigEndian.Uint32(seg[8:])
+		setWindow(seg, fl.window.offer(ack, binary.BigEndian.Uint16(seg[14:])))
 	}
 	ip.setIDAndFlags(id, flagDF)
 }
@@ -126,44 +159,36 @@ func (n *netstack) dressFragment(ip ipv4) {
 	ip.setIDAndFlags(fl.id, ip.flags()&^flagDF)
 }
 
-// dressSYN sets the window of a SYN or SYN-ACK to the whole multiple of the
-// MSS that Linux offers: of 65535 bytes, without room for the timestamp option
-// in a SYN, with it in a SYN-ACK.
-func (n *netstack) dressSYN(ip ipv4, seg []byte) {
-	mss := mssOption(seg)
-	if mss <= 12 {
-		return
-	}
-	window := 65535 / mss * mss
-	if seg[13]&tcpACK != 0 {
-		window = 65535 / (mss - 12) * (mss - 12)
-	}
-	old := binary.BigEndian.Uint16(seg[14:])
-	binary.BigEndian.PutUint16(seg[14:], uint16(window))
-	MendChecksum(seg[16:18], old, uint16(window))
-}
-
 // mssOption returns the MSS that a segment announces, 0 if none (RFC 9293 §3.2).
 func mssOption(seg []byte) int {
+	if v := tcpOption(seg, 2, 2); v != nil {
+		return int(binary.BigEndian.Uint16(v))
+	}
+	return 0
+}
+
+// tcpOption returns the value of a segment's option of that kind and size, nil
+// if there is none (RFC 9293 §3.2).
+func tcpOption(seg []byte, kind byte, size int) []byte {
 	end := int(seg[12]>>4) * 4
 	if end > len(seg) {
-		return 0
+		return nil
 	}
 	for at := 20; at < end; {
-		switch kind := seg[at]; {
-		case kind == 0:
-			return 0
-		case kind == 1:
+		switch k := seg[at]; {
+		case k == 0:
+			return nil
+		case k == 1:
 			at++
 		case at+1 >= end || seg[at+1] < 2 || at+int(seg[at+1]) > end:
-			return 0
-		case kind == 2 && seg[at+1] == 4:
-			return int(binary.BigEndian.Uint16(seg[at+2:]))
+			return nil
+		case k == kind && int(seg[at+1]) == 2+size:
+			return seg[at+2 : at+2+size]
 		default:
 			at += int(seg[at+1])
 		}
 	}
-	return 0
+	return nil
 }
 
 // GVisorVersion is the date of the gVisor release that ends TCP and UDP. A test

@@ -45,6 +45,7 @@ func (n *netstack) injectAt(p *packet, c *nic, src, dst uint16) bool {
 		return false
 	}
 	if proto == tcp.ProtocolNumber {
+		n.heard(ip)
 		n.queueTCP(c, ep, id, ip)
 	} else {
 		c.deliver(ip)
@@ -52,6 +53,19 @@ func (n *netstack) injectAt(p *packet, c *nic, src, dst uint16) bool {
 	p.frame.Release()
 	n.touched()
 	return true
+}
+
+// heard takes note of what a segment for a socket says about the segments that
+// will answer it.
+func (n *netstack) heard(ip ipv4) {
+	switch seg := ip.payload(); {
+	case seg[13]&tcpFIN != 0:
+		n.heardFIN(ip)
+	case seg[13]&(tcpSYN|tcpACK) == tcpSYN|tcpACK && tcpOption(seg, 3, 1) == nil:
+		if f := n.answered(ip); f != nil {
+			f.window.noScale()
+		}
+	}
 }
 
 // queueTCP hands a segment to gVisor's TCP without going through its IP layer:

@@ -104,9 +104,10 @@ func setTCPOptions(s *stack.Stack, receive Buffer) error {
 	// RACK breaks ties by arrival time; with exact time there are many ties, and
 	// it then takes reordering for loss.
 	rack := tcpip.TCPRecovery(0)
+	size := receive.Default + windowSlack(receive)
 	for _, o := range []tcpip.SettableTransportProtocolOption{
 		&sack, &rack,
-		&tcpip.TCPReceiveBufferSizeRangeOption{Min: receive.Min, Default: receive.Default, Max: receive.Max},
+		&tcpip.TCPReceiveBufferSizeRangeOption{Min: receive.Min, Default: size, Max: max(receive.Max, size)},
 		&tcpip.TCPSendBufferSizeRangeOption{Min: tcpSendMin, Default: tcpSendDefault, Max: tcpSendMax},
 	} {
 		if err := s.SetTransportProtocolOption(tcp.ProtocolNumber, o); err != nil {
@@ -214,6 +215,7 @@ func (n *netstack) close() {
 	for _, s := range n.list() {
 		s.abort()
 	}
+	n.dropFlows()
 	n.s.Resume()
 	n.s.Close()
 	for _, c := range n.nics {

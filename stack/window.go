@@ -1,0 +1,141 @@
+package stack
+
+import (
+	"encoding/binary"
+
+	"gvisor.dev/gvisor/pkg/tcpip/seqnum"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
+)
+
+// rcvWindow is the receive window that a connection offers, by the rules of
+// Linux (tcp_select_initial_window, __tcp_select_window, tcp_select_window):
+// the free space, no more than a threshold that grows as data comes in, never
+// less than what was offered before, rounded up to the scale. gVisor's own
+// window is the free space, and bounds everything: it accepts no more. Its
+// buffers are a little larger than a Linux socket's would be, so that there is
+// room to round up into (see windowSlack).
+//
+// One exception: gVisor's first window is 20 segments whatever the size of its
+// buffer, and grows with the first data that it has acknowledged. A peer sends
+// at most 10 segments before that (RFC 6928), so that Linux' first window can be
+// offered from the start.
+type rcvWindow struct {
+	on       bool // a SYN of ours was seen: the rest is known
+	began    bool // an acknowledgement was seen: the next two are known
+	acked    uint32
+	first    uint32 // where the window of a whole empty buffer ends
+	edge     uint32 // the highest sequence number offered yet
+	left     uint32 // bytes that may come in before gVisor must have grown its window
+	scale    uint8
+	mss      uint32
+	room     uint32 // window of a whole empty buffer
+	thresh   uint32 // rcv_ssthresh
+	unscaled uint32 // of the SYN
+}
+
+// firstFlight is how many segments a peer sends at most before the first
+// acknowledgement (RFC 6928 §2).
+const firstFlight = 10
+
+// windowSlack is how many bytes gVisor's buffer is larger than tcp_rmem says: two
+// units of the window's scale, at half a byte of window for a byte of buffer.
+func windowSlack(b Buffer) int {
+	return 4 << tcp.FindWndScale(seqnum.Size(b.Max))
+}
+
+// windowOf begins the window of a connection with its SYN or SYN-ACK: the
+// largest multiple of the segment size that half of the buffer and 16 bits hold,
+// without room for the timestamp option in a SYN, with it in a SYN-ACK.
+func (n *netstack) windowOf(seg []byte) rcvWindow {
+	b := n.host.cfg.TCPReceive.withDefaults()
+	w := rcvWindow{on: true, mss: uint32(mssOption(seg)), room: uint32(b.Default+windowSlack(b)) / 2}
+	if v := tcpOption(seg, 3, 1); v != nil {
+		w.scale = v[0]
+	}
+	unit := w.mss
+	if seg[13]&tcpACK != 0 && tcpOption(seg, 8, 8) != nil {
+		unit -= min(unit, 12)
+	}
+	w.unscaled = uint32(b.Default) / 2
+	if unit > 0 && w.unscaled > unit {
+		w.unscaled -= w.unscaled % unit
+	}
+	w.unscaled = min(w.unscaled, 65535)
+	w.thresh = w.unscaled
+	if seg[13]&tcpACK != 0 {
+		w.begin(binary.BigEndian.Uint32(seg[8:]))
+	}
+	return w
+}
+
+// begin notes where the peer's data begins.
+func (w *rcvWindow) begin(ack uint32) {
+	w.began = true
+	w.acked, w.first, w.edge = ack, ack+w.room, ack+w.unscaled
+	w.left = firstFlight * w.mss
+}
+
+// initial is the window of the SYN.
+func (w *rcvWindow) initial() uint16 { return uint16(w.unscaled) }
+
+// noScale is for a peer whose SYN-ACK does not know window scaling.
+func (w *rcvWindow) noScale() { w.scale = 0 }
+
+// offer returns the window of a segment that acknowledges ack, for which gVisor
+// has written own.
+func (w *rcvWindow) offer(ack uint32, own uint16) uint16 {
+	if !w.on || own == 0 {
+		return own
+	}
+	if !w.began {
+		w.begin(ack)
+	}
+	limit := uint32(own) << w.scale
+	w.advance(ack, limit)
+	if whole := w.first - ack; w.left > 0 && int32(whole) > 0 {
+		limit = max(limit, whole)
+	}
+	want := min(limit, w.thresh)
+	if open := w.edge - ack; int32(open) > 0 {
+		want = max(want, open)
+	}
+	unit := uint32(1) << w.scale
+	window := min((want+unit-1)>>w.scale, limit>>w.scale, 65535)
+	if edge := ack + window<<w.scale; int32(edge-w.edge) > 0 {
+		w.edge = edge
+	}
+	return uint16(window)
+}
+
+// unacked returns how many bytes ack acknowledges that the segments before it
+// did not.
+func (w *rcvWindow) unacked(ack uint32) uint32 {
+	if n := ack - w.acked; w.began && int32(n) > 0 {
+		return n
+	}
+	return 0
+}
+
+// advance takes note of data that has come in, and lets the threshold grow by
+// what tcp_grow_window adds for a segment that is not small.
+func (w *rcvWindow) advance(ack, limit uint32) {
+	n := ack - w.acked
+	if int32(n) <= 0 {
+		return
+	}
+	w.acked = ack
+	w.left -= min(w.left, n)
+	if n >= 128 && w.thresh < limit {
+		w.thresh += 2 * max(n, w.mss)
+	}
+}
+
+// setWindow writes a segment's window and mends the checksum.
+func setWindow(seg []byte, window uint16) {
+	old := binary.BigEndian.Uint16(seg[14:])
+	if old == window {
+		return
+	}
+	binary.BigEndian.PutUint16(seg[14:], window)
+	MendChecksum(seg[16:18], old, window)
+}
