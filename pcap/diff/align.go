@@ -208,6 +208,38 @@ func tcpKey(p *packet, l *level, level int, body uint64) string {
 	return fmt.Sprint(p.dir, l.note.seq, data)
 }
 
+// onlyCrossed reports whether a pair that is out of order has changed places only
+// with segments of the other direction that were on their way at the same time:
+// which of them a capture has first is chance.
+func onlyCrossed(p pair[packet], pairs []pair[packet], rank map[*packet]int) bool {
+	for _, q := range pairs {
+		changed := (rank[p.a] < rank[q.a]) != (rank[p.b] < rank[q.b])
+		if q != p && changed && !(crossed(p.a, q.a) && crossed(p.b, q.b)) {
+			return false
+		}
+	}
+	return true
+}
+
+// crossed reports whether two segments of a connection may have been on their
+// way at the same time: they have different directions, and none acknowledges
+// the other.
+func crossed(p, q *packet) bool {
+	a, b := p.inner(), q.inner()
+	return a.tcp != nil && b.tcp != nil && !a.tcp.short && !b.tcp.short && p.dir != q.dir && !acknowledges(a, b) && !acknowledges(b, a)
+}
+
+// acknowledges reports whether a acknowledges all that b carries, if anything.
+func acknowledges(a, b *level) bool {
+	n := uint32(max(b.ip.payload-b.tcp.head, 0))
+	for _, f := range [2]uint16{flagSYN, flagFIN} {
+		if b.tcp.flags&f != 0 {
+			n++
+		}
+	}
+	return a.tcp.flags&flagACK != 0 && n > 0 && int32(a.tcp.ack-b.tcp.seq-n) >= 0
+}
+
 // moved returns the pairs that are not in the order of the others: those
 // outside the longest run that rises on both sides.
 func moved(pairs []pair[packet], at func(*packet) int) []pair[packet] {

@@ -106,6 +106,9 @@ func (c *comparison) order(pairs []pair[packet], of string, at func(*packet) int
 		rank[p.a] = i
 	}
 	for _, p := range moved(pairs, at) {
+		if !c.o.Strict && onlyCrossed(p, pairs, rank) {
+			continue
+		}
 		a, b := fmt.Sprint(rank[p.a]+1), fmt.Sprint(rank[p.b]+1)
 		c.add(Difference{KindOrder, p.a.index, p.b.index, "order", a, b,
 			fmt.Sprintf("%s: order: number %s of its %s here, %s there", c.who(p), a, of, b)})
@@ -149,7 +152,7 @@ func (c *comparison) equal(v, w value) bool {
 		// sides; of others, all that is known is whether they are 0.
 		x, y := v.of.before, w.of.before
 		alike := (x == nil) == (y == nil) && c.other[x] == y
-		return v.key == w.key || v.key != isZero && w.key != isZero && !alike
+		return v.key == w.key || v.key != isZero && w.key != isZero && !alike || v.of.clock && w.of.clock
 	case v.rule == bytes:
 		n := min(len(v.data), len(w.data)) // that the lengths differ is told elsewhere
 		return string(v.data[:n]) == string(w.data[:n])

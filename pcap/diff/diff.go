@@ -155,6 +155,6 @@ var fieldNames = []string{
 	"tcp.options.mss", "tcp.options.wscale", "tcp.options.sack", "tcp.options.tsval", "tcp.options.tsecr", "tcp.options.other",
 	"tcp.checksum", "tcp.len", "tcp.payload",
 	"udp.srcport", "udp.dstport", "udp.len", "udp.checksum", "udp.payload",
-	"icmp.type", "icmp.code", "icmp.id", "icmp.seq", "icmp.rest", "icmp.mtu", "icmp.checksum", "icmp.len", "icmp.payload",
+	"icmp.type", "icmp.code", "icmp.id", "icmp.seq", "icmp.time", "icmp.rest", "icmp.mtu", "icmp.checksum", "icmp.len", "icmp.payload",
 	"vxlan.flags", "vxlan.vni", "vxlan.reserved",
 }

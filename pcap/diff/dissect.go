@@ -43,6 +43,7 @@ type level struct {
 	udp   *udp
 	icmp  *icmp
 	vxlan *vxlan // of a tunnel's outer packet
+	upper []byte // TCP or UDP header and payload
 	rest  []byte // payload of the highest header
 	note  note   // what the flow's other packets say about this one
 }
@@ -241,11 +242,12 @@ func (p *packet) readTransport(l *level, b []byte) {
 	l.rest = b
 }
 
-// readTunnel goes on inside VXLAN (RFC 7348 §5):
+// readTunnel goes on inside VXLAN (RFC 7348 §5), as far as it is there in the
+// first of several fragments:
 //
 //	flags, 24 bits reserved, 24 bits network identifier, 8 bits reserved
 func (p *packet) readTunnel(l *level) {
-	if l.udp == nil || l.ip.fragment() || l.udp.dst != vxlanPorts[0] && l.udp.dst != vxlanPorts[1] || len(l.rest) < 8+14 || len(p.levels) >= maxLevels {
+	if l.udp == nil || l.udp.dst != vxlanPorts[0] && l.udp.dst != vxlanPorts[1] || len(l.rest) < 8+14 || len(p.levels) >= maxLevels {
 		return
 	}
 	h := l.rest
@@ -254,6 +256,9 @@ func (p *packet) readTunnel(l *level) {
 	next := &level{}
 	p.levels = append(p.levels, next)
 	p.readNetwork(next, next.readEthernet(h[8:]))
+	if l.udp.sum == sumWrong && finishedLater(l, next) {
+		l.udp.sum = sumPartial
+	}
 }
 
 func (l *level) readARP(b []byte) {

@@ -14,10 +14,15 @@
 //
 //   - MAC addresses and link-local IPv6 addresses: one to one
 //   - the client's port, ICMP identifiers: by flow
-//   - IP identification: zero or not; one more than the flow's packet before
+//   - IP identification: zero or not; one more than the flow's packet before,
+//     or, but in TCP, up to one more for each millisecond that has passed, as
+//     Linux numbers what belongs to no socket
 //   - TCP sequence numbers: relative to the first of their direction
 //   - TCP timestamps: zero or not, forward or not, an echo of a value seen or not
+//   - the time of sending that ping writes into echo requests: there or not
 //   - outer source ports of VXLAN: the same as the flow's packet before or not
+//   - order: within a flow; segments that crossed, neither acknowledging the
+//     other, may come either way
 //   - checksums: right, partial (left to the network card), absent or wrong
 //   - time: not at all, unless a tolerance is given
 //

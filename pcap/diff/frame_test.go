@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/podwire/podwire/pcap"
 	"github.com/podwire/podwire/pcap/diff"
@@ -95,6 +96,54 @@ func TestFragmentsFollowTheirFlow(t *testing.T) {
 	b := []pcap.Packet{frame(t, strings.Replace(first, "9c40", "9c41", 1)), frame(t, later)}
 	want(t, compare(t, a, b, diff.Options{Ignore: []string{"ip.checksum"}}))
 	want(t, compare(t, a, b[:1], diff.Options{}), "packet 2 (fragment at 16 10.0.0.1 -> 10.0.0.2): only here")
+}
+
+// What belongs to no socket is numbered as the clock has it: a step of one and a
+// step of no more than a millisecond each are alike.
+func TestIdentificationByTheClock(t *testing.T) {
+	run := func(after time.Duration, id string, proto string) []pcap.Packet {
+		head := macs + "0800 45 00 001c ID 0000 40 " + proto + " 0000 0a000001 0a000002 00 00 0000 0005 0001"
+		list := []pcap.Packet{frame(t, strings.Replace(head, "ID", "0100", 1)), frame(t, strings.Replace(head, "ID", id, 1))}
+		list[1].Time = list[0].Time.Add(after)
+		return list
+	}
+	o := diff.Options{Ignore: []string{"ip.checksum", "icmp.checksum"}}
+	want(t, compare(t, run(100*time.Millisecond, "0101", "01"), run(100*time.Millisecond, "0165", "01"), o))
+	for _, b := range [][]pcap.Packet{run(100*time.Millisecond, "0166", "01"), run(100*time.Millisecond, "00ff", "01"), run(time.Millisecond, "0103", "01")} {
+		if r := compare(t, run(100*time.Millisecond, "0101", "01"), b, o); len(r.Differences) != 1 || r.Differences[0].Field != "ip.id" {
+			t.Errorf("differences are %q, want one of ip.id", texts(r))
+		}
+	}
+}
+
+// What ping writes into requests first is the time, which no two runs share.
+func TestTimeInEcho(t *testing.T) {
+	echo := func(data string) []pcap.Packet {
+		return []pcap.Packet{frame(t, macs+"0800 45 00 0034 0000 4000 40 01 26c7 0a000001 0a000002 08 00 f7fe 0000 0001 "+data)}
+	}
+	const tail = "1011121314151617"
+	a, b := echo("9ad1026b00000000 0102000000000000"+tail), echo("00000038 00000000 3f420f0000000000"+tail)
+	o := diff.Options{Ignore: []string{"icmp.checksum"}}
+	want(t, compare(t, a, b, o))
+	who := "packet 1 (echo request 10.0.0.1 -> 10.0.0.2): "
+	want(t, compare(t, a, echo("9ad1026b00000000 0102000000000000 1011121314151618"), o),
+		who+"icmp.payload: byte 7 is 17 here, byte 7 is 18 there")
+	want(t, compare(t, a, echo("0001020304050607 08090a0b0c0d0e0f"+tail), o),
+		who+"icmp.time: present here, absent there", who+"icmp.payload: byte 0 is 1011121314151617 here, byte 0 is 0001020304050607 there")
+	o.Strict = true
+	want(t, compare(t, a, b, o), who+"icmp.payload: byte 0 is 9ad1026b00000000 here, byte 0 is 0000003800000000 there")
+}
+
+// The first fragment of a tunnel's packet shows what is inside.
+func TestTunnelInAFragment(t *testing.T) {
+	run := func(mac, ttl string) []pcap.Packet {
+		return []pcap.Packet{frame(t, macs+"0800 45 00 0056 0007 2000 40 11 46c7 0a000001 0a000002 9c40 2118 0100 0000 08000000 00000100"+
+			mac+"020000000010 0800 45 00 0100 0000 4000 "+ttl+" 01 0000 0a010001 0a010002 08 00 f7fe 0000 0001 0001020304050607")}
+	}
+	o := diff.Options{Ignore: []string{"ip.checksum"}}
+	want(t, compare(t, run("020000000011", "3f"), run("020000000012", "3f"), o))
+	want(t, compare(t, run("020000000011", "3f"), run("020000000011", "40"), o),
+		"packet 1 (echo request 10.1.0.1 -> 10.1.0.2 in VXLAN 10.0.0.1 -> 10.0.0.2): ip.ttl: 63 here, 64 there")
 }
 
 // What is not IP has no length but the frame's.

@@ -3,6 +3,7 @@ package diff
 import (
 	"fmt"
 	"net/netip"
+	"time"
 )
 
 // note is what a field means among the other packets of its capture: that is
@@ -20,6 +21,7 @@ type note struct {
 // series says how a number follows the one before.
 type series struct {
 	step   string
+	clock  bool    // more than before by no more than a count per millisecond
 	before *packet // that had the one before; nil for the first
 }
 
@@ -76,6 +78,7 @@ func (h *history) annotate(c *capture, f *flow, p *packet) {
 			who = fmt.Sprint(i, l.ip.src, l.ip.dst, l.ip.proto)
 		}
 		l.note.id = step(h.lastID, who, p, l.ip.id)
+		l.note.id.clock = l.note.id.clock && l.tcp == nil // a connection has a counter of its own
 		if l.ip.version == 4 && l.ip.id != 0 {
 			c.ids[uint32(l.ip.proto)<<16|uint32(l.ip.id)] = true
 		}
@@ -101,7 +104,12 @@ func step(last map[string]seen, who string, p *packet, n uint16) series {
 	}
 	before := last[who]
 	last[who] = seen{n, p}
-	s := series{isOther, before.p}
+	s := series{step: isOther, before: before.p}
+	if before.p != nil {
+		ticks := p.at.Sub(before.p.at) / time.Millisecond
+		ahead := time.Duration(n - before.n)
+		s.clock = ahead > 0 && ahead <= ticks+1
+	}
 	switch {
 	case before.p == nil:
 		s.step = isFirst

@@ -87,13 +87,44 @@ func TestMissingExtraOrder(t *testing.T) {
 		"packet 7 there (ACK 10.244.1.3 -> 10.244.1.2:8080): only there")
 	want(t, compare(t, a, without, diff.Options{Ignore: []string{"packet"}}))
 	swapped := load(t, tcpFile)
-	swapped[7], swapped[8] = swapped[8], swapped[7]
+	swapped[5], swapped[6] = swapped[6], swapped[5]
 	want(t, compare(t, a, swapped, diff.Options{}),
-		"packet 8, 9 there (FIN-ACK 10.244.1.2:8080 -> 10.244.1.3): order: number 8 of its flow here, 9 there")
+		"packet 6, 7 there (PSH-ACK 10.244.1.2:8080 -> 10.244.1.3): order: number 6 of its flow here, 7 there")
 	want(t, compare(t, a, swapped, diff.Options{Ignore: []string{"order"}}))
 	want(t, compare(t, a, nil, diff.Options{Ignore: []string{"packet"}}))
 	if n := len(compare(t, nil, a, diff.Options{}).Differences); n != len(a) {
 		t.Errorf("nothing against %d packets: %d differences", len(a), n)
+	}
+}
+
+// The two FINs of this connection have crossed, and so have their
+// acknowledgements: what comes first is chance, but not in strict mode.
+func TestOrderOfWhatCrossed(t *testing.T) {
+	a, b := load(t, tcpFile), load(t, tcpFile)
+	b[7], b[8] = b[8], b[7]
+	b[9], b[10] = b[10], b[9]
+	want(t, compare(t, a, b, diff.Options{}))
+	n := 0
+	for _, d := range compare(t, a, b, diff.Options{Strict: true}).Differences {
+		if d.Kind == diff.KindOrder {
+			n++
+		}
+	}
+	if n != 2 {
+		t.Errorf("strict mode tells of %d packets out of order, want 2", n)
+	}
+	// An acknowledgement before what it acknowledges, or two segments of one
+	// direction, have not crossed.
+	for _, swap := range [][2]int{{8, 9}, {3, 4}, {2, 3}} {
+		b := load(t, tcpFile)
+		b[swap[0]], b[swap[1]] = b[swap[1]], b[swap[0]]
+		found := false
+		for _, d := range compare(t, a, b, diff.Options{}).Differences {
+			found = found || d.Kind == diff.KindOrder
+		}
+		if !found {
+			t.Errorf("packets %d and %d changed places: no difference of order", swap[0]+1, swap[1]+1)
+		}
 	}
 }
 

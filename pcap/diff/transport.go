@@ -53,6 +53,24 @@ func sumState(h *ip, b []byte, at int, pseudo bool) string {
 	return sumWrong
 }
 
+// finishedLater reports whether the checksum of a tunnel's outer packet will be
+// right once the network card has finished the inner one, which is partial: Linux
+// computes it for what will be on the wire (local checksum offload).
+func finishedLater(outer, inner *level) bool {
+	var partial uint16
+	switch {
+	case inner.tcp != nil && inner.tcp.sum == sumPartial:
+		partial = inner.tcp.rawSum
+	case inner.udp != nil && inner.udp.sum == sumPartial:
+		partial = inner.udp.rawSum
+	default:
+		return false
+	}
+	finished := ^fold(sum(inner.upper, 0)) // partial is the sum of the pseudo-header
+	s := sum(outer.upper, pseudoSum(outer.ip, len(outer.upper)))
+	return fold(s+uint32(^partial)+uint32(finished)) == 0xffff
+}
+
 // pseudoSum adds up the pseudo-header (RFC 793 §3.1, RFC 8200 §8.1).
 func pseudoSum(h *ip, n int) uint32 {
 	s := uint32(h.proto) + uint32(n>>16) + uint32(n&0xffff)
@@ -71,8 +89,10 @@ func (l *level) readUpper(b []byte) bool {
 	}
 	switch {
 	case l.ip.proto == protoTCP && len(b) >= 20:
+		l.upper = b
 		l.readTCP(b)
 	case l.ip.proto == protoUDP && len(b) >= 8:
+		l.upper = b
 		l.readUDP(b)
 	case l.ip.proto == protoICMP && l.ip.version == 4 && len(b) >= 8:
 		l.readICMP(b, false)

@@ -1,6 +1,7 @@
 package diff
 
 import (
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"net/netip"
@@ -300,5 +301,21 @@ func (w *lister) icmp(l *level) {
 		w.level(m.quoted)
 		w.prefix = outer
 	}
-	w.data("icmp.payload", l.rest)
+	data := l.rest
+	if m.echo() && !w.c.o.Strict && hasTime(data) {
+		w.add(value{field: "icmp.time", key: "present"})
+		data = data[16:]
+	}
+	w.data("icmp.payload", data)
+}
+
+// hasTime reports whether the data of an echo begins with the time of sending,
+// as that of iputils' ping does from 16 bytes on: seconds since 1970 and
+// microseconds, 8 bytes each, in the order of most machines.
+func hasTime(data []byte) bool {
+	if len(data) < 16 {
+		return false
+	}
+	s, us := binary.LittleEndian.Uint64(data), binary.LittleEndian.Uint64(data[8:])
+	return s > 0 && s < 1<<33 && us < 1e6
 }
