@@ -31,13 +31,14 @@ var layers = map[string][]string{
 	"overlay":         {"link", "stack", "stack/netfilter"},
 	"emu":             {"link", "stack", "stack/netfilter", "stack/conntrack", "overlay", "kube", "kube/coredns", "emu/resolv", "pcap"},
 	"emu/resolv":      {},
+	"emu/shell":       {"emu", "link", "stack", "stack/netfilter", "stack/conntrack", "internal/typo"},
 	"emu/virtual":     {},
 	"emu/emutest":     {"emu", "emu/virtual", "link"},
 	"emu/conformance": {},
-	"topo":            {"emu", "link", "stack", "internal/typo"},
+	"topo":            {"emu", "emu/shell", "link", "stack", "internal/typo"},
 	"bench":           {"emu", "emu/virtual", "link", "stack"},
 	"bench/ratios":    {"bench"},
-	"cmd/podwire":     {"topo", "emu", "emu/virtual", "overlay", "kube", "pcap", "pcap/diff", "internal/typo"},
+	"cmd/podwire":     {"topo", "emu", "emu/shell", "internal/typo", "emu/virtual", "overlay", "kube", "pcap", "pcap/diff"},
 }
 
 // rules are prefixes of import paths that only some packages may use, and why.
@@ -49,7 +50,7 @@ var rules = []struct {
 	{"gvisor.dev/gvisor", []string{"stack"}, "only stack knows gVisor"},
 	{"testing", []string{"emu/emutest", "emu/virtual"}, "a program should not link the test framework"},
 	{"k8s.io/", []string{"kube", "kube/coredns", "emu", "emu/emutest", "topo", "cmd/podwire"}, "below emu nothing knows Kubernetes' objects"},
-	{"net", []string{"stack", "emu", "emu/resolv", "emu/emutest", "topo", "pcap"}, "link and overlay move frames; sockets are stack's"},
+	{"net", []string{"stack", "emu", "emu/resolv", "emu/emutest", "emu/shell", "topo", "pcap"}, "link and overlay move frames; sockets are stack's"},
 }
 
 // clocks are the packages that may ask what time it is. Everybody else is told.

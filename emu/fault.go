@@ -10,6 +10,21 @@ func (m *Machine) SetLink(up bool) {
 	})
 }
 
+// LinkUp reports whether the machine's cable is plugged in and its node, if it
+// has one, switched on.
+func (m *Machine) LinkUp() bool {
+	up := false
+	m.lab.drv.Do(func() {
+		up = !m.unplugged && !m.off
+		for _, p := range m.lab.pods {
+			if &p.Machine == m {
+				up = up && !p.node.off
+			}
+		}
+	})
+	return up
+}
+
 // applyLink brings the machine's link to the state that its cable and, for a
 // pod, its node give it. The caller holds the lock.
 func (m *Machine) applyLink() {

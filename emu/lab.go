@@ -266,7 +266,7 @@ func (l *Lab) Close() error {
 	for _, c := range slices.Clone(l.captures) {
 		errs = append(errs, c.Close())
 	}
-	for _, m := range l.allMachines() {
+	for _, m := range l.Machines() {
 		m.close()
 	}
 	l.drv.Close()
@@ -286,8 +286,9 @@ func Standalone(design string) bool {
 // errClosed is what a lab says after Close.
 var errClosed = errors.New("emu: lab is closed")
 
-// allMachines lists the machines in the order in which they were made.
-func (l *Lab) allMachines() []*Machine {
+// Machines returns all machines: the nodes, the pods, then those outside, each in
+// the order in which they were added.
+func (l *Lab) Machines() []*Machine {
 	var list []*Machine
 	l.drv.Do(func() {
 		for _, n := range l.nodes {

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-var expectKeys = []string{"status", "body", "contains", "error", "within", "exactly", "sourceIP", "seenSource", "ttl", "loss"}
+var expectKeys = []string{"status", "body", "contains", "matches", "exit", "error", "within", "exactly", "sourceIP", "seenSource", "ttl", "loss"}
 
 // decodeExpect reads what a step must find, and says so if its verb can never
 // find it.
@@ -24,6 +24,8 @@ func (l *load) decodeExpect(step mapping, verb string, can []string) (e Expect) 
 		Status:   m.integer("status", 100, 599),
 		Body:     m.str("body"),
 		Contains: m.str("contains"),
+		Matches:  decode(m, "matches", "a regular expression", checkPattern),
+		Exit:     m.integer("exit", 0, 255),
 		Error:    m.word("error", StepErrors),
 		Within:   m.duration("within"),
 		Exactly:  m.duration("exactly"),

@@ -242,6 +242,8 @@ func (l *load) resolveSteps() {
 		case s.UDP != nil:
 			from(&s.UDP.From)
 			to(&s.UDP.To)
+		case s.Exec != nil:
+			l.resolve(&s.Exec.On, at+".on", RefPod, RefNode, RefHost)
 		}
 		l.resolve(&s.Expect.SourceIP, fmt.Sprintf("steps[%d].expect.sourceIP", i), RefIP, RefPod, RefNode, RefHost, RefService)
 	}

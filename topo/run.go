@@ -34,16 +34,25 @@ const stepTimeout = 30 * time.Second
 // expect. The error says that the lab could not be built; a step that fails is
 // part of the verdict. The scenario must have loaded without errors.
 func (sc *Scenario) Run(cfg RunConfig) (v *Verdict, err error) {
+	return v, sc.With(cfg, len(sc.Steps), func(_ *emu.Lab, played *Verdict) error {
+		v = played
+		return nil
+	})
+}
+
+// With builds the lab, plays the first steps, as many as the number says, and
+// hands the lab to f. It is closed when f returns.
+func (sc *Scenario) With(cfg RunConfig, steps int, f func(*emu.Lab, *Verdict) error) (err error) {
 	lab, err := sc.build(cfg)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() {
 		if cerr := lab.Close(); err == nil {
 			err = cerr
 		}
 	}()
-	v = &Verdict{
+	v := &Verdict{
 		Scenario: sc.name(), File: sc.File, Design: lab.Config().Design, Nodes: len(lab.Nodes()), Pods: len(lab.Pods()),
 		Seed: sc.seed(cfg), Virtual: cfg.Settle != nil, TCP: emu.TCPSettings, Passed: true, Steps: []StepResult{},
 	}
@@ -53,7 +62,7 @@ func (sc *Scenario) Run(cfg RunConfig) (v *Verdict, err error) {
 			cfg.OnWarning(w)
 		}
 	}
-	for i := range sc.Steps {
+	for i := range sc.Steps[:min(steps, len(sc.Steps))] {
 		s := &sc.Steps[i]
 		if cfg.OnStep != nil {
 			cfg.OnStep(i+1, len(sc.Steps), s.title())
@@ -64,7 +73,7 @@ func (sc *Scenario) Run(cfg RunConfig) (v *Verdict, err error) {
 		v.Steps = append(v.Steps, r)
 	}
 	v.Duration = lab.Now()
-	return v, nil
+	return f(lab, v)
 }
 
 // Check builds the lab and closes it again without playing a step. It finds
@@ -101,6 +110,8 @@ func (s *Step) title() string {
 		return fmt.Sprintf("tcp %s -> %s:%d", s.TCP.From.Text, s.TCP.To.Text, s.TCP.To.Port)
 	case s.UDP != nil:
 		return fmt.Sprintf("udp %s -> %s:%d", s.UDP.From.Text, s.UDP.To.Text, s.UDP.To.Port)
+	case s.Exec != nil:
+		return s.Exec.On.Text + " " + s.Exec.Run.Value
 	case s.Sleep != nil:
 		return fmt.Sprintf("sleep %v", s.Sleep.Value)
 	}
@@ -127,6 +138,8 @@ func play(lab *emu.Lab, s *Step) StepResult {
 		p.exchange("tcp", s.TCP)
 	case s.UDP != nil:
 		p.exchange("udp", s.UDP)
+	case s.Exec != nil:
+		p.exec(s.Exec)
 	case s.Sleep != nil:
 		lab.Sleep(s.Sleep.Value)
 		r.Outcome = fmt.Sprintf("it is %v", lab.Now())

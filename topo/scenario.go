@@ -104,6 +104,7 @@ type Step struct {
 	HTTP   *HTTP
 	TCP    *Exchange
 	UDP    *Exchange
+	Exec   *Exec
 	Sleep  *Field[time.Duration]
 	Action Action // any other verb
 	Expect Expect
@@ -123,6 +124,8 @@ func (s *Step) Verb() string {
 		return "tcp"
 	case s.UDP != nil:
 		return "udp"
+	case s.Exec != nil:
+		return "exec"
 	case s.Sleep != nil:
 		return "sleep"
 	}
@@ -162,6 +165,8 @@ type Expect struct {
 	Status   Field[int] // HTTP status
 	Body     Field[string]
 	Contains Field[string]
+	Matches  Field[string] // a regular expression; ^ and $ stand for lines
+	Exit     Field[int]    // the exit code of a command
 	Error    Field[string] // one of StepErrors
 	Within   Field[time.Duration]
 	Exactly  Field[time.Duration]

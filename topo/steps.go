@@ -22,6 +22,7 @@ var verbs = []struct {
 	{"http", (*load).decodeHTTP, []string{"status", "body", "contains", "error", "within", "exactly", "sourceIP"}},
 	{"tcp", (*load).decodeTCP, []string{"body", "contains", "error", "within", "exactly", "sourceIP"}},
 	{"udp", (*load).decodeUDP, []string{"body", "contains", "error", "within", "exactly", "sourceIP"}},
+	{"exec", (*load).decodeExec, []string{"exit", "body", "contains", "matches", "within", "exactly"}},
 	{"sleep", (*load).decodeSleep, nil},
 	{"down", (*load).decodeDown, nil},
 	{"up", (*load).decodeUp, nil},

@@ -39,6 +39,7 @@ type StepResult struct {
 	Outcome string        `json:"outcome"`         // what happened, in one line
 	Error   string        `json:"error,omitempty"` // one of StepErrors, or other words
 	Checks  []Check       `json:"checks"`
+	Output  string        `json:"output,omitempty"` // what a command printed
 }
 
 // A Check is one expectation of a step.

@@ -1,6 +1,7 @@
 // Command podwire runs and explains emulated Kubernetes networks.
 //
 //	podwire run examples/quickstart.yaml --pcap out.pcapng
+//	podwire exec examples/quickstart.yaml client -- ping -c1 web
 //	podwire validate my-service.yaml
 //	podwire diff kernel.pcap out.pcapng#node1/cni0
 //
@@ -14,6 +15,8 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+
+	"github.com/podwire/podwire/emu/shell"
 )
 
 // Exit codes.
@@ -38,7 +41,10 @@ func run(args []string) int {
 	root := newRoot()
 	root.SetArgs(args)
 	err := root.Execute()
+	var exit *shell.ExitError
 	switch {
+	case errors.As(err, &exit):
+		return exit.Code // the command has said why
 	case err == nil:
 		return exitOK
 	case errors.Is(err, errFailed):
@@ -66,7 +72,7 @@ wrong.`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w (see %s --help)", err, c.CommandPath())
 	})
-	root.AddCommand(newRun(), newValidate(), newDiff(), newDesigns(), newVersion())
+	root.AddCommand(newRun(), newExec(), newShell(), newInspect(), newValidate(), newDiff(), newDesigns(), newVersion())
 	return root
 }
 

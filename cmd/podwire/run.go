@@ -156,16 +156,21 @@ func (f *runFlags) config() (topo.RunConfig, error) {
 
 // play runs the scenario in virtual or real time.
 func (f *runFlags) play(sc *topo.Scenario, cfg topo.RunConfig) (v *topo.Verdict, err error) {
-	if f.realTime {
-		return sc.Run(cfg)
-	}
-	err = virtual.Run(func(settle func()) error {
+	err = inTime(f.realTime, func(settle func()) error {
 		cfg.Settle = settle
 		var err error
 		v, err = sc.Run(cfg)
 		return err
 	})
 	return v, err
+}
+
+// inTime calls f with what makes time virtual, or with nil for real time.
+func inTime(realTime bool, f func(settle func()) error) error {
+	if realTime {
+		return f(nil)
+	}
+	return virtual.Run(f)
 }
 
 func (f *runFlags) print(w io.Writer, v *topo.Verdict) error {
