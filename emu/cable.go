@@ -57,7 +57,7 @@ func (m *Machine) errNoCable(segment string) error {
 // SegmentMachines lists the machines that are plugged into a segment, in the
 // order in which they were made.
 func (l *Lab) SegmentMachines(segment string) (list []*Machine) {
-	for _, m := range l.allMachines() {
+	for _, m := range l.Machines() {
 		if m.CableTo(segment) != nil {
 			list = append(list, m)
 		}

@@ -122,3 +122,21 @@ func (l *Lab) serviceAddr(name string, depth int) netip.Addr {
 	a, _ := netip.ParseAddr(s.Spec.ClusterIP)
 	return a
 }
+
+// Owner returns the machine that has an address on one of its devices, or nil.
+// Loopback addresses are nobody's.
+func (l *Lab) Owner(a netip.Addr) *Machine {
+	var owner *Machine
+	l.drv.Do(func() {
+		if owner = l.addrs[a]; owner != nil {
+			return
+		}
+		for _, m := range l.sortedMachines() {
+			if m.stack.HasAddr(a) {
+				owner = m
+				return
+			}
+		}
+	})
+	return owner
+}

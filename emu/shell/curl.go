@@ -153,10 +153,14 @@ func (u *curler) dial(ctx context.Context, network, address string) (net.Conn, e
 	ctx, cancel := context.WithTimeout(ctx, u.connectTime)
 	defer cancel()
 	host, port, _ := net.SplitHostPort(address)
-	if a, err := u.lab.Resolve(host); err == nil && u.verbose {
-		fmt.Fprintf(u.Err, "*   Trying %v:%s...\n", a, port)
+	addrs, err := u.m.LookupContext(ctx, host)
+	if err != nil {
+		return nil, dialError{err}
 	}
-	conn, err := u.m.DialContext(ctx, network, address)
+	if u.verbose {
+		fmt.Fprintf(u.Err, "*   Trying %v:%s...\n", addrs[0], port)
+	}
+	conn, err := u.m.DialContext(ctx, network, net.JoinHostPort(addrs[0].String(), port))
 	if err != nil {
 		return nil, dialError{err}
 	}

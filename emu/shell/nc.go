@@ -84,13 +84,13 @@ func (n *netcat) connect(host, ports string) error {
 	case isRange && !n.scan:
 		return n.misused("a range of ports wants -z")
 	}
-	to, err := n.lab.Resolve(host)
+	addrs, err := n.m.LookupContext(n.ctx, host)
 	if err != nil {
 		return n.fail(1, "getaddrinfo for host \"%s\" port %s: Name or service not known", host, first)
 	}
 	open := false
 	for port := int(lo); port <= int(hi); port++ {
-		if n.try(host, to, port) == nil {
+		if n.try(host, addrs[0], port) == nil {
 			open = true
 		}
 		if n.ctx.Err() != nil {

@@ -143,10 +143,11 @@ func (c *call) parse(define func(*pflag.FlagSet)) (args []string, ok bool, err e
 // resolve finds the address of a name as the real tools report it: an error that
 // says "Name or service not known".
 func (c *call) resolve(name string) (netip.Addr, error) {
-	a, err := c.lab.Resolve(name)
+	addrs, err := c.m.LookupContext(c.ctx, name)
 	if err != nil {
-		return a, c.fail(2, "%s: Name or service not known", name)
+		return netip.Addr{}, c.fail(2, "%s: Name or service not known", name)
 	}
+	a := addrs[0]
 	if !a.Is4() {
 		return a, c.fail(2, "%s: Address family for hostname not supported: the lab is IPv4", name)
 	}
