@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -26,7 +27,7 @@ type labFlags struct {
 
 func (f *labFlags) add(c *cobra.Command) {
 	c.Flags().IntVar(&f.after, "after", -1, "play only the first `N` steps before; without it all")
-	c.Flags().StringVar(&f.seed, "seed", "", "begin random choices at this `number` instead of the scenario's")
+	f.addBuild(c)
 	c.Flags().StringVar(&f.pcap, "pcap", "", "write all packets to this pcapng `file`")
 }
 
@@ -55,13 +56,14 @@ func (f *labFlags) with(c *cobra.Command, file string, use func(*emu.Lab) error)
 	}
 	interrupt := notifyInterrupt()
 	defer interrupt.stop()
-	capture, err := f.capture(c.OutOrStdout(), sc)
+	capture, err := f.capture(c.OutOrStdout(), sc, cmp.Or(cfg.Design, sc.Cluster.Design.Value))
 	if err != nil {
 		return err
 	}
 	defer capture.abort()
 	interrupt.then(capture.abort)
 	cfg.OnBuild = capture.start
+	cfg.OnWarning = func(w string) { fmt.Fprintln(c.ErrOrStderr(), "warning:", w) }
 	err = inTime(f.realTime, func(settle func()) error {
 		cfg.Settle = settle
 		return sc.With(cfg, steps, func(lab *emu.Lab, _ *topo.Verdict) error { return use(lab) })

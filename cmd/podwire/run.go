@@ -45,14 +45,19 @@ func newRun() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error { return f.run(c, args[0]) },
 	}
 	c.Flags().StringVar(&f.pcap, "pcap", "", "write all packets to this pcapng `file`; - is standard output")
+	f.addBuild(c)
+	c.Flags().BoolVar(&f.realTime, "real-time", false, "let time pass as on the wall instead of jumping from event to event")
+	f.output = addOutput(c)
+	return c
+}
+
+// addBuild gives a command the flags that change what is built.
+func (f *runFlags) addBuild(c *cobra.Command) {
 	c.Flags().StringVar(&f.seed, "seed", "", "begin random choices at this `number` instead of the scenario's")
 	c.Flags().StringVar(&f.design, "design", "", "use this pod network `design` instead of the scenario's (podwire designs lists them)")
 	c.RegisterFlagCompletionFunc("design", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return designNames(), cobra.ShellCompDirectiveNoFileComp
 	})
-	c.Flags().BoolVar(&f.realTime, "real-time", false, "let time pass as on the wall instead of jumping from event to event")
-	f.output = addOutput(c)
-	return c
 }
 
 // oneFile wants one argument and says what it is.
