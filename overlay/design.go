@@ -113,6 +113,8 @@ var designs = []Design{
 	FlannelIPIP,
 	FlannelIPIPDirectRouting,
 	FlannelUDP,
+	CalicoVXLAN,
+	CalicoVXLANCrossSubnet,
 	DockerBridge,
 }
 

@@ -12,30 +12,35 @@ import (
 	"github.com/podwire/podwire/stack/netfilter"
 )
 
-// TestRulesOfEveryDesign: the rules that a design puts on a node are what the
-// real iptables-restore takes, and what podwire's own reader makes the same
-// rules of.
+// TestRulesOfEveryDesign: the rules and sets that a design puts on a node are
+// what the real iptables-restore and ipset take, and what podwire's own reader
+// makes the same rules of.
 func TestRulesOfEveryDesign(t *testing.T) {
 	for _, d := range Designs() {
 		t.Run(d.Name, func(t *testing.T) {
-			var text string
+			var sets, text string
 			inBubble(t, func(t *testing.T, drv *link.Driver) {
 				c := newCluster(t, drv, d.Name, 2)
 				c.publish("web", 0, HostPort{Proto: "tcp", HostPort: 8080, PodPort: 80}, HostPort{Proto: "udp", HostPort: 53, PodPort: 53})
 				c.pod("client", 1)
-				drv.Do(func() { text = c.nodes[0].Host.Netfilter().Save() })
+				drv.Do(func() {
+					nf := c.nodes[0].Host.Netfilter()
+					sets, text = nf.SaveSets(), nf.Save()
+				})
 			})
 			again := netfilter.New()
+			must(t, again.RestoreSets(sets))
 			must(t, again.Restore(text, netfilter.RestoreOptions{}))
 			equal(t, "rules read back", again.Save(), text)
 			if os.Getenv("PODWIRE_NO_IPTABLES") == "1" {
 				t.Skip("PODWIRE_NO_IPTABLES=1")
 			}
 			for _, tool := range []string{"iptables-nft-restore", "iptables-legacy-restore"} {
-				cmd := exec.Command("unshare", "-n", tool, "--test")
+				cmd := exec.Command("unshare", "-n", "sh", "-ec", `if [ -n "$SETS" ]; then echo "$SETS" | ipset restore; fi; `+tool+" --test")
+				cmd.Env = append(os.Environ(), "SETS="+sets)
 				cmd.Stdin = strings.NewReader(text)
 				if out, err := cmd.CombinedOutput(); err != nil {
-					t.Errorf("%s --test: %v: %s\n%s\n(needs root, iptables and unshare; PODWIRE_NO_IPTABLES=1 skips it)", tool, err, out, text)
+					t.Errorf("%s --test: %v: %s\n%s\n(needs root, iptables, ipset and unshare; PODWIRE_NO_IPTABLES=1 skips it)", tool, err, out, text)
 				}
 			}
 		})
