@@ -15,7 +15,7 @@ import (
 // another node is the tunnel's; with crossSubnet, nodes on one link do without.
 type calico struct {
 	network     Network
-	start       func(*Node, netip.Addr) (calicoTunnel, error)
+	start       func(*Node) (calicoTunnel, error)
 	crossSubnet bool
 	pool        *calicoPool
 	order       []*calicoNode // in the order in which they were added
@@ -56,7 +56,7 @@ type calicoTunnel interface {
 const felix = "80"
 
 // newCalico makes a Design's New out of what starts its tunnel on a node.
-func newCalico(start func(*Node, netip.Addr) (calicoTunnel, error), crossSubnet bool) func(Network) CNI {
+func newCalico(start func(*Node) (calicoTunnel, error), crossSubnet bool) func(Network) CNI {
 	return func(n Network) CNI {
 		return &calico{
 			network: n, start: start, crossSubnet: crossSubnet, pool: newCalicoPool(n.PodCIDR), nodes: make(map[*Node]*calicoNode),
@@ -77,7 +77,7 @@ func (c *calico) AddNode(n *Node) error {
 	if f.tunnelAddr, err = c.assign(f); err != nil {
 		return err
 	}
-	if f.tunnel, err = c.start(n, f.tunnelAddr); err != nil {
+	if f.tunnel, err = c.start(n); err != nil {
 		return err
 	}
 	if err := f.tunnel.device().AddAddr(netip.PrefixFrom(f.tunnelAddr, 32)); err != nil {

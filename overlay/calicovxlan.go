@@ -39,7 +39,7 @@ type calicoVXLAN struct {
 	vtep *VXLAN
 }
 
-func startCalicoVXLAN(n *Node, _ netip.Addr) (calicoTunnel, error) {
+func startCalicoVXLAN(n *Node) (calicoTunnel, error) {
 	vtep, err := NewVXLAN(n.Host, VXLANConfig{
 		Name: "vxlan.calico", MAC: vtepMAC(n.Name), MTU: n.Uplink.MTU - VXLANOverhead, VNI: calicoVNI, Local: n.Addr, Port: calicoPort,
 	})

@@ -115,6 +115,8 @@ var designs = []Design{
 	FlannelUDP,
 	CalicoVXLAN,
 	CalicoVXLANCrossSubnet,
+	CalicoIPIP,
+	CalicoIPIPCrossSubnet,
 	DockerBridge,
 }
 

@@ -23,11 +23,12 @@ const (
 )
 
 // IPIPConfig describes an IPIP device without a fixed remote end, as flannel
-// makes it: `ip link add NAME type ipip local LOCAL ttl inherit nopmtudisc`.
+// makes it: `ip link add NAME type ipip local LOCAL ttl inherit nopmtudisc`, or
+// without a local end either, as the kernel's own tunl0 is that Calico uses.
 type IPIPConfig struct {
 	Name  string
 	MTU   int
-	Local netip.Addr // outer source; datagrams to other addresses are not for this device
+	Local netip.Addr // outer source; datagrams to other addresses are not for this device; if zero, any
 }
 
 // An IPIP is an IPIP tunnel device of a host. The next hop of a packet's route
@@ -83,7 +84,7 @@ const (
 func (t *IPIP) receive(o stack.Outer, f *link.Frame) bool {
 	b := f.Bytes()
 	switch {
-	case o.Dst != t.cfg.Local:
+	case t.cfg.Local.IsValid() && o.Dst != t.cfg.Local:
 		return false
 	case len(b) < ipv4Header || b[0]>>4 != 4:
 		t.Device.Point().Drop(f, DropBadInner)

@@ -38,13 +38,9 @@ func (h *Host) BindTunnel(port uint16, recv func(Outer, *link.Frame)) error {
 // host itself. The identification is never 0, also with DF set, as the kernel's
 // udp_tunnel_xmit_skb has it.
 func (h *Host) SendTunnel(o Outer, f *link.Frame) {
-	if !o.Src.IsValid() {
-		src, _, ok := h.Source(o.Dst)
-		if !ok {
-			h.lo.point.Drop(f, DropNoRoute)
-			return
-		}
-		o.Src = src
+	if !h.chooseSource(&o) {
+		h.lo.point.Drop(f, DropNoRoute)
+		return
 	}
 	if f.Len()+udpHeader+ipv4MinHeader > 65535 {
 		h.lo.point.Drop(f, DropTooBig)
@@ -60,11 +56,25 @@ func (h *Host) SendTunnel(o Outer, f *link.Frame) {
 // SendProtocol sends f as the payload of an IP packet of the host itself, as
 // the kernel's iptunnel_xmit does. Ports in o mean nothing.
 func (h *Host) SendProtocol(o Outer, proto byte, f *link.Frame) {
+	if !h.chooseSource(&o) {
+		h.lo.point.Drop(f, DropNoRoute)
+		return
+	}
 	if f.Len()+ipv4MinHeader > 65535 {
 		h.lo.point.Drop(f, DropTooBig)
 		return
 	}
 	h.sendOuter(o, proto, f)
+}
+
+// chooseSource fills in the outer source if it is left to the host. It reports
+// false if the host has no way to the destination.
+func (h *Host) chooseSource(o *Outer) (ok bool) {
+	if o.Src.IsValid() {
+		return true
+	}
+	o.Src, _, ok = h.Source(o.Dst)
+	return ok
 }
 
 // sendOuter puts the outer IP header in front of f and sends it.
