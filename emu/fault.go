@@ -7,7 +7,6 @@ func (m *Machine) SetLink(up bool) {
 	m.lab.drv.Do(func() {
 		m.unplugged = !up
 		m.applyLink()
-		m.reachabilityChanged()
 	})
 }
 
@@ -59,6 +58,5 @@ func (n *Node) SetUp(up bool) {
 				p.applyLink()
 			}
 		}
-		n.reachabilityChanged()
 	})
 }

@@ -19,13 +19,7 @@ func (l *Lab) AddService(s *corev1.Service) (*corev1.Service, error) {
 	}
 	var stored *corev1.Service
 	err := l.change(func() error {
-		if err := checkServiceProtocols(s); err != nil {
-			return err
-		}
 		if err := l.cluster.AddService(s); err != nil {
-			return err
-		}
-		if err := l.balance(); err != nil {
 			return err
 		}
 		stored = l.cluster.Service(s.Namespace, s.Name).DeepCopy()
@@ -34,22 +28,9 @@ func (l *Lab) AddService(s *corev1.Service) (*corev1.Service, error) {
 	return stored, err
 }
 
-// AddNamespace makes a namespace. One that is only used need not be made.
-func (l *Lab) AddNamespace(n *corev1.Namespace) error {
-	if n == nil {
-		return errNil
-	}
-	return l.change(func() error { return l.cluster.AddNamespace(n) })
-}
-
 // RemoveService removes a Service and its rules.
 func (l *Lab) RemoveService(namespace, name string) error {
-	return l.change(func() error {
-		if err := l.cluster.RemoveService(namespace, name); err != nil {
-			return err
-		}
-		return l.balance()
-	})
+	return l.change(func() error { return l.cluster.RemoveService(namespace, name) })
 }
 
 // SetEndpointSlice adds or replaces endpoints by hand, for a Service without a

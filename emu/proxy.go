@@ -116,7 +116,6 @@ func (l *Lab) syncLocked() {
 		}
 	}
 	l.dropStaleUDP()
-	l.elect()
 }
 
 // dropStaleUDP is kube-proxy's clean-up after endpoints have changed: UDP

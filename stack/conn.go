@@ -170,6 +170,7 @@ func (c *Conn) Read(b []byte) (n int, err error) {
 		switch terr.(type) {
 		case nil:
 			n = res.Count
+			c.ep.ModerateRecvBuf(n) // what is read fast may come faster: tcp_rmem, tcp_moderate_rcvbuf
 			return false, nil
 		case *tcpip.ErrWouldBlock:
 			return true, nil

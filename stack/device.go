@@ -29,7 +29,6 @@ const (
 	DropNeighQueue   link.Reason = "neighbour queue is full"
 	DropNeighTable   link.Reason = "neighbour table overflow"
 	DropNeighFailed  link.Reason = "neighbour does not answer"
-	DropNoGroup      link.Reason = "multicast group was not joined"
 	DropBroadcast    link.Reason = "broadcast is not forwarded"
 	DropNoSocket     link.Reason = "no socket"
 	DropNetfilter    link.Reason = "netfilter DROP"
@@ -64,7 +63,6 @@ type Device struct {
 	recent   *neighbour       // the one used last, most often the one used next
 	unsure   int              // neighbours that wait for a confirmation
 	proxied  int              // requests that wait for proxy_delay
-	claimed  []netip.Addr     // answered for by a program, see ClaimARP
 
 	reach, reachAt, reachBase time.Duration // reachable time of its neighbours, since when, and of what
 }

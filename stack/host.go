@@ -37,6 +37,10 @@ type Config struct {
 	// bounds the window. If zero, 4096, 131072 and 6291456 bytes, as on Linux.
 	TCPReceive Buffer
 
+	// CongestionControl is net.ipv4.tcp_congestion_control, one of
+	// CongestionControls. If empty, the first of them.
+	CongestionControl string
+
 	// OnEcho, if set, is told who asked whenever the host answers a ping. It is
 	// called with the driver's lock held.
 	OnEcho func(from netip.Addr)

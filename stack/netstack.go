@@ -80,7 +80,7 @@ func (n *netstack) start() error {
 	if h.drv.Virtual() {
 		s.Pause()
 	}
-	if err := setTCPOptions(s, h.cfg.TCPReceive.withDefaults()); err != nil {
+	if err := setTCPOptions(s, &h.cfg); err != nil {
 		return err
 	}
 	n.tcp = s.TransportProtocolInstance(tcp.ProtocolNumber).(tcpQueue)
@@ -96,7 +96,8 @@ func (n *netstack) start() error {
 
 var errHostClosed = errors.New("stack: host is closed")
 
-func setTCPOptions(s *stack.Stack, receive Buffer) error {
+func setTCPOptions(s *stack.Stack, cfg *Config) error {
+	receive := cfg.TCPReceive.withDefaults()
 	if err := s.SetPortRange(firstEphemeral, lastEphemeral); err != nil {
 		return fmt.Errorf("stack: port range: %v", err)
 	}
@@ -105,8 +106,9 @@ func setTCPOptions(s *stack.Stack, receive Buffer) error {
 	// it then takes reordering for loss.
 	rack := tcpip.TCPRecovery(0)
 	size := receive.Default + windowSlack(receive)
+	congestion := tcpip.CongestionControlOption(getCongestion(cfg))
 	for _, o := range []tcpip.SettableTransportProtocolOption{
-		&sack, &rack,
+		&sack, &rack, &congestion,
 		&tcpip.TCPReceiveBufferSizeRangeOption{Min: receive.Min, Default: size, Max: max(receive.Max, size)},
 		&tcpip.TCPSendBufferSizeRangeOption{Min: tcpSendMin, Default: tcpSendDefault, Max: tcpSendMax},
 	} {

@@ -51,7 +51,8 @@ func init() {
 			get:  func(c *Config) string { return not(c.EchoBroadcasts) },
 			set:  func(c *Config, value string) (err error) { c.EchoBroadcasts, err = notFlag(value); return err },
 		},
-		sysctl{name: "net.ipv4.tcp_rmem", get: getReceiveBuffer, set: setReceiveBuffer}.inherit().with((*Host).applyReceiveBuffer),
+		sysctl{name: "net.ipv4.tcp_rmem", get: getReceiveBuffer, set: setReceiveBuffer}.inherit().with((*Host).applyTCP),
+		sysctl{name: "net.ipv4.tcp_congestion_control", get: getCongestion, set: setCongestion}.inherit().with((*Host).applyTCP),
 		number("net.ipv4.neigh.default.gc_thresh1", 128, func(c *Config) *int { return &c.Neighbours.Thresh1 }),
 		number("net.ipv4.neigh.default.gc_thresh2", 512, func(c *Config) *int { return &c.Neighbours.Thresh2 }),
 		number("net.ipv4.neigh.default.gc_thresh3", 1024, func(c *Config) *int { return &c.Neighbours.Thresh3 }),
@@ -185,11 +186,11 @@ func (h *Host) applyBridgeNetfilter() error {
 	return nil
 }
 
-func (h *Host) applyReceiveBuffer() error {
+func (h *Host) applyTCP() error {
 	if h.sockets.s == nil {
 		return nil
 	}
-	return setTCPOptions(h.sockets.s, h.cfg.TCPReceive.withDefaults())
+	return setTCPOptions(h.sockets.s, &h.cfg)
 }
 
 func (h *Host) applyConntrack() error {

@@ -13,6 +13,7 @@ func TestSysctl(t *testing.T) {
 		{"net/bridge/bridge-nf-call-iptables", "0", "0"},
 		{"net.ipv4.conf.all.route_localnet", "1", "1"},
 		{"net.ipv4.tcp_rmem", "4096 131072 33554432", "4096\t131072\t33554432"},
+		{"net.ipv4.tcp_congestion_control", "reno", "reno"},
 		{"net.netfilter.nf_conntrack_max", "100", "100"},
 		{"net.netfilter.nf_conntrack_udp_timeout", "7", "7"},
 	} {
@@ -32,8 +33,9 @@ func TestSysctl(t *testing.T) {
 func TestSysctlDefaults(t *testing.T) {
 	var c Config
 	for name, want := range map[string]string{
-		"net.ipv4.ip_forward": "0",
-		"net.ipv4.tcp_rmem":   "4096\t131072\t6291456",
+		"net.ipv4.ip_forward":                                "0",
+		"net.ipv4.tcp_congestion_control":                    "cubic",
+		"net.ipv4.tcp_rmem":                                  "4096\t131072\t6291456",
 		"net.netfilter.nf_conntrack_tcp_timeout_established": "432000",
 		"net.netfilter.nf_conntrack_udp_timeout_stream":      "120",
 	} {
@@ -49,6 +51,7 @@ func TestSysctlErrors(t *testing.T) {
 		{"kernel.panic", "1", `stack: sysctl "kernel.panic" is not known, want one of net.bridge.bridge-nf-call-iptables, `},
 		{"net.ipv4.ip_forward", "yes", `stack: sysctl net.ipv4.ip_forward: "yes", want 0 or 1`},
 		{"net.ipv4.tcp_rmem", "1 2", `stack: sysctl net.ipv4.tcp_rmem: "1 2", want three sizes in bytes that do not fall: minimum, default, maximum`},
+		{"net.ipv4.tcp_congestion_control", "bbr", `stack: sysctl net.ipv4.tcp_congestion_control: "bbr", want one of cubic, reno`},
 		{"net.ipv4.tcp_rmem", "3 2 1", `stack: sysctl net.ipv4.tcp_rmem: "3 2 1", want three`},
 		{"net.netfilter.nf_conntrack_max", "0", `stack: sysctl net.netfilter.nf_conntrack_max: "0", want a number above 0`},
 		{"net.netfilter.nf_conntrack_udp_timeout", "1h", `stack: sysctl net.netfilter.nf_conntrack_udp_timeout: "1h", want seconds, above 0`},

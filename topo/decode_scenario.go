@@ -17,7 +17,7 @@ const (
 	MaxPods  = 150_000
 )
 
-var scenarioKeys = []string{"name", "seed", "cluster", "underlay", "hosts", "manifests", "pods", "steps", "capture"}
+var scenarioKeys = []string{"name", "seed", "cluster", "underlay", "hosts", "manifests", "pods", "steps", "faults", "capture"}
 
 // decodeScenario fills the parts of the Scenario that need nothing but their own
 // text. What refers to other things is resolved when all files are read.
@@ -39,6 +39,7 @@ func (l *load) decodeScenario(d *document) {
 	})
 	m.list("pods", "a list of pods", func(p string, n *yaml.Node) { l.decodePod(d, p, n) })
 	m.list("steps", "a list of steps", func(p string, n *yaml.Node) { l.decodeStep(d, p, n) })
+	m.list("faults", "a list of faults", func(p string, n *yaml.Node) { l.decodeFault(d, p, n) })
 	l.checkStepOrder()
 	l.decodeCapture(m)
 }
@@ -48,7 +49,7 @@ func (l *load) decodeCluster(top mapping) {
 	if n == nil {
 		return
 	}
-	m, ok := l.mapping(top.d, n, "cluster", "design", "nodes", "podCIDR", "serviceCIDR", "proxy", "proxySyncDelay", "dns", "loadBalancers", "sysctls")
+	m, ok := l.mapping(top.d, n, "cluster", "design", "nodes", "podCIDR", "serviceCIDR", "proxy", "sysctls")
 	if !ok {
 		return
 	}
@@ -59,9 +60,6 @@ func (l *load) decodeCluster(top mapping) {
 		c.Design = m.word("design", l.Designs)
 	}
 	c.Proxy = m.word("proxy", l.Proxies)
-	c.ProxySyncDelay = m.duration("proxySyncDelay")
-	c.DNS = m.boolean("dns")
-	c.LoadBalancers = m.prefix("loadBalancers")
 	c.PodCIDR = m.prefix("podCIDR")
 	c.ServiceCIDR = m.prefix("serviceCIDR")
 	c.Sysctls = l.sysctls(m)

@@ -33,7 +33,7 @@ f.yaml:4:11: error: capture[0]: found "[", want a glob such as node1/*`},
 f.yaml:2:10: error: cluster.nodes: found a mapping, want a number or a list of {name, address, podCIDR, link}
 f.yaml:3:7: error: name: found a list, want text`},
 	{"not a scenario", "- a\n- b\n",
-		`f.yaml:1:1: error: the scenario: found a list, want a mapping (name, seed, cluster, underlay, hosts, manifests, pods, steps, capture)`},
+		`f.yaml:1:1: error: the scenario: found a list, want a mapping (name, seed, cluster, underlay, hosts, manifests, pods, steps, faults, capture)`},
 	{"bad addresses", "cluster:\n  podCIDR: 10.244.0.0\n  serviceCIDR: 10.96.0.1/12\n  nodes:\n  - {name: a, address: 192.168.56.300}\n", `
 f.yaml:2:12: error: cluster.podCIDR: found "10.244.0.0", want a range such as 10.244.0.0/16
 f.yaml:3:16: error: cluster.serviceCIDR: found "10.96.0.1/12", want a range such as 10.244.0.0/16; hint: bits are set behind the /12; the range is 10.96.0.0/12
@@ -74,6 +74,21 @@ f.yaml:4:8: error: steps[1].set: nothing to change, want one or more of latency,
 f.yaml:5:8: error: steps[2].set: want either link or segment
 f.yaml:6:18: error: unknown segment "rack"; hint: segments: underlay
 f.yaml:7:15: error: steps[4].set.link: unknown name "p", want a node, host; hint: p is a pod`},
+	{"faults", "pods: [{name: p}]\nsteps: [{name: s, sleep: 1s}]\nfaults:\n- {down: {link: node1}}\n- {at: 1s, after: s, down: {link: node1}}\n- {at: 1s}\n- {after: t + 1s, kill: {pod: q}}\n- {with: s + 1, crash: {node: p}}\n- {at: 1s, until: 3s, move: {pod: p}}\n- {at: 0s, every: 1s, for: 1s, partition: [[node1, node2]]}\n- {at: 1s, partition: [[node1], [node1]]}\n- {at: 1s, ping: {from: p, to: p}}\n", `
+f.yaml:4:3: error: faults[0]: want one of at, after and with
+f.yaml:5:3: error: faults[1]: want one of at, after and with
+f.yaml:6:3: error: faults[2]: no verb, want one of down, up, set, partition, kill, restart, move, crash
+f.yaml:7:11: error: 0 steps have the name "t", want one; hint: did you mean "s"?
+f.yaml:7:31: error: faults[3].kill.pod: unknown name "q", want a pod; hint: did you mean "p"?
+f.yaml:8:10: error: faults[4].with: found "s + 1", want a step's name, or "NAME + 2s"; hint: a duration needs a unit: 1ms or 1s?
+f.yaml:8:31: error: faults[4].crash.node: unknown name "p", want a node; hint: p is a pod
+f.yaml:9:3: error: faults[5]: until without every
+f.yaml:9:23: error: faults[5].move: no to, want one
+f.yaml:10:3: error: faults[6]: happens again every 1s, before it is undone after 1s
+f.yaml:10:43: error: faults[6].partition: one group, want two or more, or [] to heal
+f.yaml:11:34: error: faults[7].partition: node1 is in two groups
+f.yaml:12:3: error: faults[8]: no verb, want one of down, up, set, partition, kill, restart, move, crash
+f.yaml:12:12: error: unknown key "ping" in faults[8]; hint: known keys: at, after, with, every, until, for, down, up, set, partition, kill, restart, move, crash`},
 	{"duplicate names", "cluster:\n  nodes: [{name: a}, {name: a}]\nhosts: [{name: a}]\npods: [{name: p}, {name: p}]\n", `
 f.yaml:2:29: error: node "a": the name is taken, first at line 2
 f.yaml:3:16: error: host "a": the name is taken, first at line 2
@@ -170,7 +185,7 @@ f.yaml:3:1: error: a manifest without apiVersion; hint: for a Pod write apiVersi
 	{"kind podwire has no use for", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n",
 		`f.yaml:2:7: warning: podwire has no use for a ConfigMap and ignores it`},
 	{"no kind, no name", "apiVersion: v1\nmetadata: {}\n---\napiVersion: v1\nkind: Service\nmetadata: {labels: {a: b}}\n", `
-f.yaml:1:1: error: a manifest without kind, want one of Pod, Service, Namespace, Node, Deployment, ReplicaSet, StatefulSet, DaemonSet, EndpointSlice, Ingress, NetworkPolicy
+f.yaml:1:1: error: a manifest without kind, want one of Pod, Service, Namespace, Node, Deployment, EndpointSlice, Ingress, NetworkPolicy
 f.yaml:6:1: error: a Service without metadata.name`},
 	{"unknown fields", svcHead + "  ports:\n  - prot: 80\n    targetport: 80\n  tpye: NodePort\n  containerPort: 3\n", `
 f.yaml:7:5: error: unknown field "spec.ports[0].prot"; hint: did you mean "port"?

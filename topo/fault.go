@@ -1,5 +1,11 @@
 package topo
 
+import (
+	"fmt"
+
+	"github.com/podwire/podwire/emu"
+)
+
 // Fault takes one thing down, or up again: a cable, a node, what the others
 // know of a node, a segment's switch.
 type Fault struct {
@@ -63,24 +69,50 @@ func (f *Fault) resolve(l *load, at string) {
 }
 
 func (f *Fault) play(p *player) {
+	_, p.err = f.disrupt(p.lab)
 	switch {
 	case f.Link.IsSet():
-		if m := p.machine(f.Link); m != nil {
-			m.SetLink(f.Up)
-		}
 		p.result.Outcome = "the cable of " + f.Link.Text + " is " + f.Verb()
 	case f.Lease.IsSet():
-		if n := p.lab.Node(f.Lease.Name); n != nil {
-			p.err = n.SetLease(f.Up)
-		}
 		p.result.Outcome = "the other nodes " + map[bool]string{true: "know ", false: "have forgotten "}[f.Up] + f.Lease.Text
 	case f.Segment.IsSet():
-		p.err = p.lab.SetSegment(f.Segment.Value, f.Up)
 		p.result.Outcome = "the switch of segment " + f.Segment.Value + " is " + f.Verb()
 	default:
-		if n := p.lab.Node(f.Node.Name); n != nil {
-			n.SetUp(f.Up)
-		}
 		p.result.Outcome = f.Node.Text + " is " + f.Verb()
 	}
 }
+
+// disrupt implements Disruption.
+func (f *Fault) disrupt(lab *emu.Lab) (undo func() error, err error) {
+	return func() error { return f.turn(lab, !f.Up) }, f.turn(lab, f.Up)
+}
+
+// turn takes the thing up or down.
+func (f *Fault) turn(lab *emu.Lab, up bool) error {
+	switch {
+	case f.Link.IsSet():
+		m := machineOf(lab, f.Link)
+		if m == nil {
+			return errGone(f.Link)
+		}
+		m.SetLink(up)
+	case f.Segment.IsSet():
+		return lab.SetSegment(f.Segment.Value, up)
+	case f.Lease.IsSet():
+		n := lab.Node(f.Lease.Name)
+		if n == nil {
+			return errGone(f.Lease)
+		}
+		return n.SetLease(up)
+	default:
+		n := lab.Node(f.Node.Name)
+		if n == nil {
+			return errGone(f.Node)
+		}
+		n.SetUp(up)
+	}
+	return nil
+}
+
+// errGone is for something that a fault has removed before.
+func errGone(r Ref) error { return fmt.Errorf("%s is not there any more", r.Text) }

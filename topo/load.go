@@ -128,6 +128,7 @@ func (l *load) finish() (*Scenario, Diagnostics) {
 	l.names = newNames(l.sc)
 	l.checkSelectors()
 	l.resolveSteps()
+	l.resolveFaults()
 	l.diags.sortStable(l.order)
 	if l.more > 0 {
 		l.diags = append(l.diags, Diagnostic{Pos: Pos{File: l.sc.File}, Rule: "too-many",

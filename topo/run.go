@@ -3,7 +3,6 @@ package topo
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/podwire/podwire/emu"
@@ -48,10 +47,13 @@ func (sc *Scenario) With(cfg RunConfig, steps int, f func(*emu.Lab, *Verdict) er
 	if err != nil {
 		return err
 	}
+	events := sc.startTimeline(lab)
 	defer func() {
+		events.stop()
 		if cerr := lab.Close(); err == nil {
 			err = cerr
 		}
+		events.running.Wait()
 	}()
 	v := &Verdict{
 		Scenario: sc.name(), File: sc.File, Design: lab.Config().Design, Nodes: len(lab.Nodes()), Pods: len(lab.Pods()),
@@ -68,10 +70,17 @@ func (sc *Scenario) With(cfg RunConfig, steps int, f func(*emu.Lab, *Verdict) er
 		if cfg.OnStep != nil {
 			cfg.OnStep(i+1, len(sc.Steps), s.title())
 		}
-		r := play(lab, s)
+		r := play(lab, s, events)
 		r.Number = i + 1
 		v.Passed = v.Passed && r.Passed
 		v.Steps = append(v.Steps, r)
+	}
+	if steps >= len(sc.Steps) {
+		events.stop()
+		v.Faults = events.results(sc)
+		for _, f := range v.Faults {
+			v.Passed = v.Passed && f.Error == ""
+		}
 	}
 	v.Duration = lab.Now()
 	return f(lab, v)
@@ -120,13 +129,14 @@ func (s *Step) title() string {
 }
 
 // play waits for the step's time, does it, and checks what came of it.
-func play(lab *emu.Lab, s *Step) StepResult {
+func play(lab *emu.Lab, s *Step, events *timeline) StepResult {
 	if s.At.IsSet() {
 		if left := s.At.Value - lab.Now(); left > 0 {
 			lab.Sleep(left)
 		}
 	}
 	r := StepResult{Name: s.title(), Verb: s.Verb(), Pos: s.Pos, Start: lab.Now(), Passed: true, Checks: []Check{}}
+	events.reached(s.Name.Value, 0)
 	p := player{lab: lab, step: s, result: &r}
 	switch {
 	case s.Action != nil:
@@ -150,6 +160,7 @@ func play(lab *emu.Lab, s *Step) StepResult {
 	}
 	lab.Sleep(0) // goroutines of the step still close what they have opened
 	p.finish()
+	events.reached(s.Name.Value, 1)
 	return r
 }
 
@@ -176,19 +187,9 @@ func (p *player) address(r Ref) string {
 	case RefIP:
 		return r.Addr.String()
 	case RefService:
-		return p.serviceName(r)
+		return r.Name + "." + r.Namespace + ".svc.cluster.local"
 	}
 	return r.Text
-}
-
-// serviceName is what a program would be told to ask for: with the cluster's DNS
-// what the scenario says, if that is a name that DNS can know, so that the search
-// list does its work; else the whole name.
-func (p *player) serviceName(r Ref) string {
-	if p.lab.DNS().IsValid() && !strings.Contains(r.Text, "/") {
-		return r.Text
-	}
-	return r.Name + "." + r.Namespace + ".svc" + clusterDomain + "."
 }
 
 // finish checks what every verb can expect: the error and the time, and who

@@ -1,6 +1,7 @@
 package topo
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -64,17 +65,33 @@ func (t *LinkTarget) String() string {
 	return t.Link.Text
 }
 
-// change changes every cable of the target at one instant.
-func (t *LinkTarget) change(p *player, change func(out, in *link.WireConfig)) error {
-	if !t.Segment.IsSet() {
-		return p.machine(t.Link).ChangeCable(t.To.Value, change)
+// change changes every cable of the target at one instant, and returns what
+// gives them back the settings that they had.
+func (t *LinkTarget) change(lab *emu.Lab, change func(out, in *link.WireConfig)) (undo func() error, err error) {
+	machines, segment := []*emu.Machine{machineOf(lab, t.Link)}, t.To.Value
+	if t.Segment.IsSet() {
+		machines, segment = lab.SegmentMachines(t.Segment.Value), t.Segment.Value
 	}
-	for _, m := range p.lab.SegmentMachines(t.Segment.Value) {
-		if err := m.ChangeCable(t.Segment.Value, change); err != nil {
-			return err
+	var undos []func() error
+	for _, m := range machines {
+		if m == nil {
+			return nil, errGone(t.Link)
 		}
+		var out, in link.WireConfig
+		if err := m.ChangeCable(segment, func(o, i *link.WireConfig) {
+			out, in = *o, *i
+			change(o, i)
+		}); err != nil {
+			return nil, err
+		}
+		undos = append(undos, func() error { return m.SetCable(segment, out, in) })
 	}
-	return nil
+	return func() (err error) {
+		for _, u := range undos {
+			err = errors.Join(err, u())
+		}
+		return err
+	}, nil
 }
 
 func (l *load) decodeSet(step mapping, s *Step) {
@@ -109,8 +126,13 @@ func (s *Set) title() string {
 func (s *Set) resolve(l *load, at string) { s.Target.resolve(l, at) }
 
 func (s *Set) play(p *player) {
-	p.err = s.Target.change(p, s.Change.apply)
+	_, p.err = s.disrupt(p.lab)
 	p.result.Outcome = fmt.Sprintf("%s: %s", s.Target.String(), strings.Join(s.changed, ", "))
+}
+
+// disrupt implements Disruption.
+func (s *Set) disrupt(lab *emu.Lab) (undo func() error, err error) {
+	return s.Target.change(lab, s.Change.apply)
 }
 
 // machineOf returns the machine that a reference of a step names, or nil.

@@ -27,7 +27,16 @@ var verbs = []struct {
 	{"down", (*load).decodeDown, nil},
 	{"up", (*load).decodeUp, nil},
 	{"set", (*load).decodeSet, nil},
+	{"partition", (*load).decodePartition, nil},
+	{"kill", (*load).decodeKill, nil},
+	{"restart", (*load).decodeRestart, nil},
+	{"move", (*load).decodeMove, nil},
+	{"crash", (*load).decodeCrash, nil},
 }
+
+// faultVerbs are those of them that may stand under faults: their Actions are
+// Disruptions.
+var faultVerbs = []string{"down", "up", "set", "partition", "kill", "restart", "move", "crash"}
 
 func verbNames() []string {
 	var names []string

@@ -25,6 +25,7 @@ type Verdict struct {
 	Warnings []string      `json:"warnings,omitempty"` // what does not work on this network, known before the first step
 	Passed   bool          `json:"passed"`
 	Steps    []StepResult  `json:"steps"`
+	Faults   []FaultResult `json:"faults,omitempty"` // what happened beside the steps
 }
 
 // A StepResult is what came of one step.
@@ -66,6 +67,12 @@ func (v *Verdict) WriteText(w io.Writer) error {
 			if !c.Passed {
 				fmt.Fprintf(t, "\t\t  %s: got %s, want %s (%s)\t\n", c.What, c.Got, c.Want, s.Pos)
 			}
+		}
+	}
+	for _, f := range v.Faults {
+		fmt.Fprintf(t, "%s\tfault\t%s\t%v\n", mark(f.Error == ""), printable(f.What), f.Time)
+		if f.Error != "" {
+			fmt.Fprintf(t, "\t\t  %s (%s)\t\n", f.Error, f.Pos)
 		}
 	}
 	t.Flush()
