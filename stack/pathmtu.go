@@ -72,6 +72,9 @@ func (h *Host) learnPathMTU(quoted ipv4, mtu int) {
 	h.pathMTUs[dst] = pathMTU{max(mtu, minPathMTU), h.now() + pathMTUExpires}
 }
 
+// FlushPathMTUs forgets what routers have said, as `ip route flush cache` does.
+func (h *Host) FlushPathMTUs() { clear(h.pathMTUs) }
+
 // tunnelled reports whether a quoted packet is one that a UDP tunnel of this
 // host has sent: its destination port is the tunnel's own.
 func (h *Host) tunnelled(quoted ipv4) bool {

@@ -45,6 +45,10 @@ func TestPathMTU(t *testing.T) {
 			if len(h.pathMTUs) > maxPathMTUs {
 				t.Errorf("%d path MTUs, want at most %d", len(h.pathMTUs), maxPathMTUs)
 			}
+			h.learnPathMTU(quotedPacket("10.0.0.1", "10.0.0.9", protoUDP), 1300)
+			equal(t, "before a flush", h.PathMTU(to), 1300)
+			h.FlushPathMTUs()
+			equal(t, "after a flush", h.PathMTU(to), 1500)
 		})
 	})
 }

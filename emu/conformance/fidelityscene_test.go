@@ -6,7 +6,6 @@ import (
 	"github.com/podwire/podwire/emu"
 	"github.com/podwire/podwire/emu/emutest"
 	"github.com/podwire/podwire/stack"
-	"github.com/podwire/podwire/stack/netfilter"
 )
 
 const us = time.Microsecond
@@ -149,6 +148,7 @@ func (l *kernelLab) wrongMTU() {
 	l.setMTU(l.node1(), l.p1a.Peer(), 1500)
 	a := &l.p1a.Machine
 	l.ping(a, "10.244.2.2", stack.PingConfig{Size: 1472, DontFragment: true}, false)
+	l.Driver().Do(a.Stack().FlushPathMTUs)
 	l.ping(a, "10.244.2.2", stack.PingConfig{Size: 1472, MayFragment: true}, true)
 	l.ping(a, "10.244.2.2", stack.PingConfig{Size: 4000, MayFragment: true}, true)
 	l.Sleep(4 * time.Second)
@@ -158,11 +158,10 @@ func (l *kernelLab) wrongMTU() {
 // tracking. Who asks whom after three seconds says what came before: long ago p1a
 // and node1 have talked, 1.8 s ago p2a asked for p1a, and p1a for p1b.
 func (l *kernelLab) withoutRules() {
+	l.Sleep(0) // kube-proxy has seen the Services
 	for _, n := range l.Nodes() {
 		l.Driver().Do(func() {
-			if err := n.Stack().Netfilter().Restore("*filter\nCOMMIT\n*nat\nCOMMIT\n", netfilter.RestoreOptions{}); err != nil {
-				l.t.Error(err)
-			}
+			n.Stack().Netfilter().Reset()
 			n.Stack().RulesChanged()
 		})
 	}

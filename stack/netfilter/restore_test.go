@@ -30,6 +30,24 @@ func TestNodeRoundTrip(t *testing.T) {
 	}
 }
 
+// TestReset leaves nothing that would show or act, and a ruleset that works.
+func TestReset(t *testing.T) {
+	text := readFixture(t, "node.rules")
+	r := mustRestore(t, text)
+	traced := 0
+	r.Trace = func(*Rule) { traced++ }
+	r.Reset()
+	if got := r.Save(); r.Tracks() || got != New().Save() {
+		t.Errorf("after Reset it tracks: %t, and has\n%s", r.Tracks(), got)
+	}
+	if err := r.Restore("*filter\n-A INPUT -j DROP\nCOMMIT\n", RestoreOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if v := r.Run(Filter, Input, &Packet{}, nil); v.Kind != Drop || traced != 1 {
+		t.Errorf("a new rule says %v and was traced %d times, want DROP and once", v.Kind, traced)
+	}
+}
+
 // TestNoFlush keeps what the text does not mention, empties the user chains that it declares, and appends to built-in
 // chains, as kube-proxy relies on.
 func TestNoFlush(t *testing.T) {
