@@ -75,6 +75,7 @@ func (l *Lab) CaptureTo(pw *pcap.Writer, cfg CaptureConfig) (*Capture, error) {
 			return
 		}
 		l.captures = append(l.captures, c)
+		l.drv.WatchSecrets(c)
 		for _, m := range l.sortedMachines() {
 			c.watch(m.stack)
 		}
@@ -182,6 +183,14 @@ func (c *Capture) Observe(o *link.Observation) {
 	c.fail(c.w.WritePacket(p))
 }
 
+// ObserveSecret implements link.SecretObserver: keys come before what they
+// decrypt.
+func (c *Capture) ObserveSecret(s link.Secret) {
+	if c.err == nil && !c.closed {
+		c.fail(c.w.WriteSecrets(s.Kind, []byte(s.Text)))
+	}
+}
+
 // reception tells how a frame was addressed.
 func reception(b []byte, t link.LinkType) pcap.Reception {
 	if t != link.LinkEthernet || len(b) < link.EthernetHeader {
@@ -204,6 +213,7 @@ func (c *Capture) Close() error {
 			return
 		}
 		c.closed = true
+		c.lab.drv.UnwatchSecrets(c)
 		for p := range c.ifaces {
 			p.Unwatch(c)
 		}

@@ -60,6 +60,7 @@ type Driver struct {
 
 	small, large frameList
 	observation  Observation // scratch for Point.tell
+	secrets      []SecretObserver
 
 	maxLive int           // maxLive, but in tests
 	stormed bool          // there was a storm

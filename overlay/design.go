@@ -113,6 +113,7 @@ var designs = []Design{
 	FlannelIPIP,
 	FlannelIPIPDirectRouting,
 	FlannelUDP,
+	FlannelWireGuard,
 	CalicoVXLAN,
 	CalicoVXLANCrossSubnet,
 	CalicoIPIP,

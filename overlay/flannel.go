@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/podwire/podwire/link"
+	"github.com/podwire/podwire/overlay/wireguard"
 	"github.com/podwire/podwire/stack"
 	"github.com/podwire/podwire/stack/netfilter"
 )
@@ -53,6 +54,8 @@ type flannelLease struct {
 	subnet   netip.Prefix
 	publicIP netip.Addr
 	vtepMAC  link.MAC // vxlan: of the other end's flannel.1
+
+	publicKey wireguard.Key // wireguard
 }
 
 // leaseOf is a lease without backend data.

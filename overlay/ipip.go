@@ -75,8 +75,9 @@ func (t *IPIP) transmit(f *link.Frame, next netip.Addr) {
 
 // ICMP destination unreachable and its codes (RFC 792, RFC 1191 §4).
 const (
-	icmpUnreachable = 3
-	icmpFragNeeded  = 4
+	icmpUnreachable     = 3
+	icmpHostUnreachable = 1
+	icmpFragNeeded      = 4
 )
 
 // receive takes the inner packet out. A packet to another address of the host

@@ -35,7 +35,7 @@ func TestOneScenarioOverEveryDesign(t *testing.T) {
 		t.Run(d.Name, func(t *testing.T) {
 			v := playOver(t, "any-design.yaml", d.Name, RunConfig{OnWarning: func(w string) { t.Errorf("warning: %s", w) }})
 			want(t, v)
-			if v.Design != d.Name || len(v.Steps) != 15 {
+			if v.Design != d.Name || len(v.Steps) != 16 {
 				t.Errorf("the verdict is about %s with %d steps", v.Design, len(v.Steps))
 			}
 		})
@@ -46,9 +46,10 @@ func TestOneScenarioOverEveryDesign(t *testing.T) {
 // and addresses fails over others, in those places and no other.
 func TestQuickstartOverOtherDesigns(t *testing.T) {
 	for design, want := range map[string]string{
-		"flannel-ipip":    "",
-		"flannel-host-gw": "sourceIP: 192.168.56.11",
-		"flannel-udp":     "ttl: 60",
+		"flannel-ipip":      "",
+		"flannel-wireguard": "",
+		"flannel-host-gw":   "sourceIP: 192.168.56.11",
+		"flannel-udp":       "ttl: 60",
 	} {
 		var failed []string
 		for _, s := range playOver(t, "quickstart.yaml", design, RunConfig{}).Steps {

@@ -38,6 +38,7 @@ var fields = []string{
 	"udp.srcport", "udp.dstport", "udp.length", "udp.checksum", "udp.checksum.status",
 	"tcp.srcport", "tcp.dstport", "tcp.flags", "tcp.seq_raw", "tcp.ack_raw", "tcp.window_size_value", "tcp.len", "tcp.options", "tcp.checksum.status",
 	"vxlan.flags", "vxlan.gbp", "vxlan.vni", "udp.payload",
+	"wg.type", "wg.sender", "wg.receiver", "wg.static.known_pubkey", "wg.handshake_ok", "wg.timestamp.value",
 	"dns.id", "dns.flags", "dns.qry.name", "dns.qry.type", "dns.resp.ttl", "dns.a", "dns.count.answers",
 	"_ws.malformed", "_ws.expert.message", "_ws.expert.severity",
 }
