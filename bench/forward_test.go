@@ -48,7 +48,7 @@ func BenchmarkForward(b *testing.B) {
 			if c.fresh {
 				dst = serviceAddr
 			}
-			n.forward(datagram(podAddr, dst), c.fresh)
+			n.forward(b, datagram(podAddr, dst), c.fresh)
 		})
 	}
 }
@@ -59,7 +59,7 @@ func BenchmarkTunnel(b *testing.B) {
 	b.Run("step=encapsulate", func(b *testing.B) {
 		n := newBenchNode(b)
 		n.joinFlannel()
-		n.forward(datagram(podAddr, remotePod), false)
+		n.forward(b, datagram(podAddr, remotePod), false)
 	})
 	b.Run("step=decapsulate", func(b *testing.B) {
 		n := newBenchNode(b)
@@ -75,7 +75,7 @@ func BenchmarkTunnel(b *testing.B) {
 			b.Fatal("the other node encapsulated nothing")
 		}
 		n.in = n.out
-		n.forward(outer[link.EthernetHeader:], false)
+		n.forward(b, outer[link.EthernetHeader:], false)
 	})
 }
 
@@ -92,7 +92,7 @@ var (
 // benchNode is a node between two devices: in, the pods' side, and out, the
 // underlay. Neighbours are known. What leaves is counted and released.
 type benchNode struct {
-	b       *testing.B
+	tb      testing.TB
 	drv     *link.Driver
 	host    *stack.Host
 	in, out *stack.Device
@@ -101,15 +101,15 @@ type benchNode struct {
 	capture *[]byte // if set, gets a copy of the next that leaves
 }
 
-func newBenchNode(b *testing.B) *benchNode {
+func newBenchNode(tb testing.TB) *benchNode {
 	drv := link.NewDriver(link.DriverConfig{})
-	b.Cleanup(drv.Close)
-	return addBenchNode(b, drv, "node1", netip.MustParseAddr("192.168.56.11"), podNet, podAddr)
+	tb.Cleanup(drv.Close)
+	return addBenchNode(tb, drv, "node1", netip.MustParseAddr("192.168.56.11"), podNet, podAddr)
 }
 
 // addBenchNode makes a node whose pod network is pods, with one pod.
-func addBenchNode(b *testing.B, drv *link.Driver, name string, addr netip.Addr, pods netip.Prefix, pod netip.Addr) *benchNode {
-	n := &benchNode{b: b, drv: drv, addr: addr}
+func addBenchNode(tb testing.TB, drv *link.Driver, name string, addr netip.Addr, pods netip.Prefix, pod netip.Addr) *benchNode {
+	n := &benchNode{tb: tb, drv: drv, addr: addr}
 	drv.Do(func() {
 		n.host = stack.NewHost(drv, stack.Config{Name: name, Forward: true})
 		n.in = n.device("pods", netip.PrefixFrom(pods.Addr().Next(), pods.Bits()))
@@ -122,8 +122,8 @@ func addBenchNode(b *testing.B, drv *link.Driver, name string, addr netip.Addr, 
 
 func (n *benchNode) must(err error) {
 	if err != nil {
-		n.b.Helper()
-		n.b.Fatal(err)
+		n.tb.Helper()
+		n.tb.Fatal(err)
 	}
 }
 
@@ -160,25 +160,25 @@ func (n *benchNode) frame(pkt []byte, d *stack.Device) *link.Frame {
 // forward measures the node with the packet coming in at n.in, again and
 // again. With fresh set every one has a source port and identification that
 // the node has not seen for long.
-func (n *benchNode) forward(pkt []byte, fresh bool) {
+func (n *benchNode) forward(b *testing.B, pkt []byte, fresh bool) {
 	n.drv.Do(func() {
 		n.in.Receive(n.frame(pkt, n.in)) // conntrack now knows the flow
 		n.left = 0
 		var flows uint32
-		n.b.SetBytes(int64(len(pkt)))
-		n.b.ReportAllocs()
-		for n.b.Loop() {
+		b.SetBytes(int64(len(pkt)))
+		b.ReportAllocs()
+		for b.Loop() {
 			if fresh {
-				flows = n.newFlow(pkt, flows)
+				flows = n.newFlow(b, pkt, flows)
 			}
 			n.in.Receive(n.frame(pkt, n.in))
 		}
 	})
-	if n.left != n.b.N {
-		n.b.Fatalf("%d of %d datagrams came out of the node", n.left, n.b.N)
+	if n.left != b.N {
+		b.Fatalf("%d of %d datagrams came out of the node", n.left, b.N)
 	}
 	if live := n.drv.LiveFrames(); live != 0 {
-		n.b.Fatalf("%d frames were never released", live)
+		b.Fatalf("%d frames were never released", live)
 	}
 }
 
@@ -188,11 +188,11 @@ const flowsBeforeReset = 50000
 
 // newFlow gives the datagram the next source port, and empties the table now
 // and then, off the clock.
-func (n *benchNode) newFlow(pkt []byte, flows uint32) uint32 {
+func (n *benchNode) newFlow(b *testing.B, pkt []byte, flows uint32) uint32 {
 	if flows++; flows == flowsBeforeReset {
-		n.b.StopTimer()
+		b.StopTimer()
 		n.host.Conntrack().Flush()
-		n.b.StartTimer()
+		b.StartTimer()
 		flows = 1
 	}
 	binary.BigEndian.PutUint16(pkt[20:], uint16(1024+flows))
@@ -202,13 +202,7 @@ func (n *benchNode) newFlow(pkt []byte, flows uint32) uint32 {
 // loadServices loads kube-proxy's rules for that many Services of two
 // endpoints each. The last one has the address serviceAddr.
 func (n *benchNode) loadServices(services int) {
-	c, err := kube.NewCluster(kube.Config{PodCIDR: clusterNet, ServiceCIDR: serviceNet})
-	n.must(err)
-	for i := range services {
-		n.must(addService(c, i, i == services-1))
-	}
-	proxy, err := kube.NewProxy(kube.ProxyConfig{NodeName: n.host.Name(), NodeIP: n.addr, ClusterCIDR: clusterNet})
-	n.must(err)
+	proxy, c := n.newProxy(services)
 	n.drv.Do(func() {
 		n.must(n.host.Netfilter().Restore(proxy.Sync(c), netfilter.RestoreOptions{NoFlush: true}))
 		n.must(n.host.Netfilter().Restore(kube.Jumps(), netfilter.RestoreOptions{NoFlush: true}))
@@ -218,13 +212,34 @@ func (n *benchNode) loadServices(services int) {
 	})
 }
 
-// addService adds a UDP Service on port 53 with two pods on another node.
-func addService(c *kube.Cluster, i int, last bool) error {
-	name := fmt.Sprintf("app-%d", i)
+// newProxy returns kube-proxy for the node, and a cluster with that many
+// Services.
+func (n *benchNode) newProxy(services int) (*kube.Proxy, *kube.Cluster) {
+	c, err := kube.NewCluster(kube.Config{PodCIDR: clusterNet, ServiceCIDR: serviceNet})
+	n.must(err)
+	for i := range min(services, maxApps) {
+		n.must(addApp(c, i))
+	}
+	for i := range services {
+		n.must(addService(c, i, i == services-1))
+	}
+	proxy, err := kube.NewProxy(kube.ProxyConfig{NodeName: n.host.Name(), NodeIP: n.addr, ClusterCIDR: clusterNet})
+	n.must(err)
+	return proxy, c
+}
+
+// maxApps bounds how many pods there are: with more Services than that, several
+// select the same.
+const maxApps = 1000
+
+func appName(i int) string { return fmt.Sprintf("app-%d", i%maxApps) }
+
+// addApp adds the two pods of an app, on another node.
+func addApp(c *kube.Cluster, i int) error {
 	for j := range 2 {
 		k := 2*i + j
 		pod := &corev1.Pod{
-			ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("%s-%d", name, j), Namespace: "default", Labels: map[string]string{"app": name}},
+			ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("%s-%d", appName(i), j), Namespace: "default", Labels: map[string]string{"app": appName(i)}},
 			Spec:       corev1.PodSpec{NodeName: "node2", Containers: []corev1.Container{{Name: "c", Image: "i"}}},
 			Status:     corev1.PodStatus{PodIP: netip.AddrFrom4([4]byte{10, 244, byte(2 + k/200), byte(2 + k%200)}).String(), Phase: corev1.PodRunning},
 		}
@@ -233,10 +248,15 @@ func addService(c *kube.Cluster, i int, last bool) error {
 			return err
 		}
 	}
+	return nil
+}
+
+// addService adds a UDP Service on port 53 in front of an app.
+func addService(c *kube.Cluster, i int, last bool) error {
 	s := &corev1.Service{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "default"},
+		ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("service-%d", i), Namespace: "default"},
 		Spec: corev1.ServiceSpec{
-			Selector: map[string]string{"app": name},
+			Selector: map[string]string{"app": appName(i)},
 			Ports:    []corev1.ServicePort{{Port: 53, Protocol: corev1.ProtocolUDP, TargetPort: intstr.FromInt32(5353)}},
 		},
 	}
@@ -249,7 +269,7 @@ func addService(c *kube.Cluster, i int, last bool) error {
 // joinFlannel makes the node one of two of a flannel network and returns the
 // other.
 func (n *benchNode) joinFlannel() *benchNode {
-	other := addBenchNode(n.b, n.drv, "node2", netip.MustParseAddr("192.168.56.12"), netip.MustParsePrefix("10.244.2.0/24"), remotePod)
+	other := addBenchNode(n.tb, n.drv, "node2", netip.MustParseAddr("192.168.56.12"), netip.MustParsePrefix("10.244.2.0/24"), remotePod)
 	n.drv.Do(func() {
 		n.neighbour(n.out, other.addr)
 		other.neighbour(other.out, n.addr)

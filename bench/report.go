@@ -32,6 +32,18 @@ type group struct {
 	// its own; baseUnit is the bare pair's unit, if not the same.
 	base     string
 	baseUnit map[string]string
+
+	// growth says that the results are held against those of the same benchmark
+	// with n=10.
+	growth bool
+}
+
+// against is the heading of the column of ratios.
+func (g group) against() string {
+	if g.growth {
+		return "to n=10"
+	}
+	return "to bare"
 }
 
 // perSegment compares the time for one packet with the time that the bare pair
@@ -47,6 +59,7 @@ var groups = []group{
 	{name: "IdleVirtual", title: "one ping per second, virtual time", units: []string{"virtual-s/s"}},
 	{name: "Forward", title: "one UDP datagram through a node, to a segment of the bare pair", units: []string{"ns/op", "allocs/op"}, base: "TCP", baseUnit: perSegment},
 	{name: "Tunnel", title: "one UDP datagram through a node's VXLAN device, to a segment of the bare pair", units: []string{"ns/op", "allocs/op"}, base: "TCP", baseUnit: perSegment},
+	{name: "Growth", title: "one UDP datagram through a node or a lab that has n of something", units: []string{"ns/op", "allocs/op"}, growth: true},
 	{name: "Build", title: "10 nodes with 30 pods each, built and closed, to 310 bare stacks", units: []string{"ns/op", "allocs/op"}},
 	{name: "IdlePods", title: "a pod that does nothing, to a bare stack that does nothing", units: []string{"heap-B/pod", "goroutines/pod"}},
 }
@@ -76,7 +89,7 @@ func (r *Results) String() string {
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	for _, g := range r.groups() {
 		fmt.Fprintf(w, "\n%s\t\t\t\t\n", g.title)
-		fmt.Fprintf(w, "  benchmark\tvalue\tspread\tto bare\tbudget\n")
+		fmt.Fprintf(w, "  benchmark\tvalue\tspread\t%s\tbudget\n", g.against())
 		for _, s := range r.Series {
 			if function(s.Name) == g.name {
 				r.rows(w, g, s)
@@ -150,8 +163,15 @@ func (r *Results) rows(w io.Writer, g group, s *Series) {
 	}
 }
 
-// bare returns the bare pair's series for comparison with s, or nil.
+// bare returns the series that s is compared with, or nil: the bare pair's, or
+// that with n=10.
 func (r *Results) bare(g group, s *Series) *Series {
+	if g.growth {
+		if i := strings.LastIndex(s.Name, "/n="); i >= 0 && s.Name[i:] != "/n=10" {
+			return r.Find(s.Name[:i]+"/n=10", s.Procs)
+		}
+		return nil
+	}
 	base := g.base
 	if base == "" {
 		base = g.name

@@ -212,3 +212,25 @@ func TestBadDevices(t *testing.T) {
 		}
 	})
 }
+
+// TestLookupBesideADeviceThatIsDown: the next best route is found among those
+// that hold the address, however many there are, without allocating.
+func TestLookupBesideADeviceThatIsDown(t *testing.T) {
+	inBubble(t, func(n *network) {
+		h := table(n)
+		n.do(func() {
+			for i := range 20_000 {
+				n.try(h.AddRoute(Route{Dst: netip.PrefixFrom(netip.AddrFrom4([4]byte{172, 16, byte(i >> 8), byte(i)}), 32), Dev: h.Device("eth2")}))
+			}
+			h.Device("eth2").SetUp(false)
+			var r *Route
+			if a := testing.AllocsPerRun(1000, func() { r = h.routes.lookup(addr("10.244.7.9")) }); a != 0 {
+				t.Errorf("%v allocations, want 0", a)
+			}
+			equal(t, "route", r.String(), "10.244.0.0/16 via 10.0.1.2 dev eth1")
+			if r := h.routes.lookup(addr("172.16.1.1")); r == nil || r.Dst.Bits() != 0 {
+				t.Errorf("route to 172.16.1.1: got %v, want the default route", r)
+			}
+		})
+	})
+}

@@ -9,6 +9,11 @@ type Ruleset struct {
 	// into the Ruleset.
 	Trace func(*Rule)
 
+	// Evaluated counts how many rules packets have been held against: what the
+	// rules have cost so far. With an index over a chain that is far less than
+	// the kernel's walk over all of it.
+	Evaluated uint64
+
 	// Log, if set, is called for every packet that comes to a LOG or NFLOG rule, with the same restriction.
 	Log func(*Rule, *Packet)
 

@@ -50,6 +50,7 @@ func (e *eval) walk(cs *chainState, policy Kind) Verdict {
 			continue
 		}
 		rule := cs.rules[at.rule]
+		e.r.Evaluated++
 		if !rule.header(e) || !e.matches(cs, rule, at.rule) {
 			at = cs.idx.after(e, at, len(cs.rules))
 			continue
