@@ -21,8 +21,6 @@ func BenchmarkGrowth(b *testing.B) {
 		run   func(b *testing.B, n int)
 	}{
 		{"routes", upTo100000, growRoutes},
-		{"services", upTo100000, growServices},
-		{"services/flow=new", upTo100000, growServicesNew},
 		{"connections", upTo100000, growConnections},
 		{"neighbours", upTo100000, growNeighbours},
 		{"fdb", []int{10, 1000, 60000}, growFDB}, // a bridge learns 65,536 addresses
@@ -32,6 +30,11 @@ func BenchmarkGrowth(b *testing.B) {
 			b.Run(fmt.Sprintf("of=%s/n=%d", g.of, n), func(b *testing.B) { g.run(b, n) })
 		}
 	}
+	for _, n := range upTo100000 {
+		b.Run(fmt.Sprintf("of=services/flow=old/n=%d", n), func(b *testing.B) { growServices(b, n) })
+		b.Run(fmt.Sprintf("of=services/flow=new/n=%d", n), func(b *testing.B) { growServicesNew(b, n) })
+	}
+	servicesNode.node, servicesNode.services = nil, 0
 }
 
 var upTo100000 = []int{10, 1000, 100000}
@@ -54,15 +57,31 @@ func growRoutes(b *testing.B, n int) {
 }
 
 func growServices(b *testing.B, n int) {
-	node := newBenchNode(b)
-	node.loadServices(n)
-	node.forward(b, datagram(podAddr, serviceAddr), false)
+	nodeWithServices(b, n).forward(b, datagram(podAddr, serviceAddr), false)
 }
 
 func growServicesNew(b *testing.B, n int) {
-	node := newBenchNode(b)
-	node.loadServices(n)
-	node.forward(b, datagram(podAddr, serviceAddr), true)
+	nodeWithServices(b, n).forward(b, datagram(podAddr, serviceAddr), true)
+}
+
+// nodeWithServices returns a node with kube-proxy's rules, the same one each
+// time: 100,000 Services take a while to load.
+func nodeWithServices(b *testing.B, n int) *benchNode {
+	if servicesNode.services != n {
+		servicesNode.node, servicesNode.services = newBenchNode(b), n
+		servicesNode.node.loadServices(n)
+	}
+	node := servicesNode.node
+	node.tb = b
+	if ct := node.host.Conntrack(); ct != nil {
+		ct.Flush()
+	}
+	return node
+}
+
+var servicesNode struct {
+	node     *benchNode
+	services int
 }
 
 func growConnections(b *testing.B, n int) {
