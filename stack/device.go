@@ -29,6 +29,7 @@ const (
 	DropNeighQueue   link.Reason = "neighbour queue is full"
 	DropNeighTable   link.Reason = "neighbour table overflow"
 	DropNeighFailed  link.Reason = "neighbour does not answer"
+	DropNoGroup      link.Reason = "multicast group was not joined"
 	DropBroadcast    link.Reason = "broadcast is not forwarded"
 	DropNoSocket     link.Reason = "no socket"
 	DropNetfilter    link.Reason = "netfilter DROP"

@@ -66,7 +66,9 @@ func (h *Host) hook(at netfilter.Hook, p *packet) bool {
 			}
 			continue
 		}
-		if !h.nf.empty[at][t] && !h.filter(t, at, p) {
+		if h.nf.empty[at][t] {
+			h.rules.Pass(t, at, p.frame.Len())
+		} else if !h.filter(t, at, p) {
 			return false
 		}
 	}
@@ -187,6 +189,7 @@ func (h *Host) nat(at netfilter.Hook, p *packet) bool {
 // flows that no rule translates, still keeps the reply's tuple unique.
 func (h *Host) setupNAT(at netfilter.Hook, m conntrack.Manip, p *packet) error {
 	if h.nf.empty[at][netfilter.NAT] {
+		h.rules.Pass(netfilter.NAT, at, p.frame.Len())
 		return h.track.Setup(p.conn.Entry, m, conntrack.Range{})
 	}
 	h.fillView(at, p)
@@ -311,11 +314,12 @@ var ctStates = [...]netfilter.CTState{
 }
 
 // AddrType implements netfilter.Env: what the routing tables make of an address.
+// One without a route is unicast (inet_addr_type).
 func (h *Host) AddrType(a netip.Addr, dev string) netfilter.AddrType {
 	switch {
 	case a.IsMulticast():
 		return netfilter.TypeMulticast
-	case isLimitedBroadcast(a):
+	case isLimitedBroadcast(a), isZeroNet(a):
 		return netfilter.TypeBroadcast
 	case h.isLocal(a):
 		if d := h.local.get(a); dev != "" && (d == nil || d.Name != dev) {
@@ -327,7 +331,7 @@ func (h *Host) AddrType(a netip.Addr, dev string) netfilter.AddrType {
 	}
 	r := h.routes.lookup(a)
 	if r == nil {
-		return netfilter.TypeUnreachable
+		return netfilter.TypeUnicast
 	}
 	return [...]netfilter.AddrType{
 		Unicast: netfilter.TypeUnicast, Blackhole: netfilter.TypeBlackhole,

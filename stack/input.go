@@ -75,7 +75,9 @@ func (h *Host) routeInput(p *packet) {
 	switch {
 	case h.isLocal(dst):
 		h.deliver(p)
-	case isLimitedBroadcast(dst), dst.IsMulticast(), h.broadcast.get(dst) != nil: // bc_forwarding=0
+	case dst.IsMulticast() && dst != allHosts:
+		h.drop(p, DropNoGroup)
+	case isLimitedBroadcast(dst), dst == allHosts, h.broadcast.get(dst) != nil: // bc_forwarding=0
 		h.deliver(p)
 	case p.group:
 		h.drop(p, DropBroadcast)
@@ -86,13 +88,17 @@ func (h *Host) routeInput(p *packet) {
 	}
 }
 
+// allHosts is the group that every host is in (RFC 1112 §4). There is no way to
+// join others.
+var allHosts = netip.AddrFrom4([4]byte{224, 0, 0, 1})
+
 // martian returns why addresses are not acceptable on a device, or "": mirrors
 // ip_route_input_slow with accept_local=0.
 func (h *Host) martian(in *Device, src, dst netip.Addr) link.Reason {
 	switch {
 	case in.loopback:
 		return ""
-	case src.IsMulticast(), isLimitedBroadcast(src), h.broadcast.get(src) != nil:
+	case src.IsMulticast(), isLimitedBroadcast(src):
 		return DropMartianSrc
 	case h.local.get(src) != nil && !in.conf.on(confAcceptLocal):
 		return DropMartianSrc
@@ -115,8 +121,11 @@ func (h *Host) spoofed(in *Device, src netip.Addr) bool {
 	if mode == 0 || in.loopback || src.IsUnspecified() {
 		return false
 	}
-	if h.isLocal(src) {
+	switch {
+	case h.isLocal(src):
 		return !in.conf.on(confAcceptLocal)
+	case h.broadcast.get(src) != nil:
+		return true
 	}
 	r := h.routes.lookup(src)
 	switch {

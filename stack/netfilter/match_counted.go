@@ -45,8 +45,7 @@ const (
 // hashKey is what a bucket is for.
 type hashKey struct {
 	src, dst         u128
-	srcPort, dstPort uint16
-	proto            uint8
+	srcPort, dstPort uint16 // of any protocol, as in the kernel
 }
 
 type hashBucket struct{ credit, at time.Duration }
@@ -64,14 +63,11 @@ func (m *hashlimitMatch) test(e *eval, _ []uint64) bool {
 	if m.mode&hashDstIP != 0 {
 		k.dst = e.dst.and(maskV4(^uint32(0) << (32 - m.dstMask)))
 	}
-	if m.mode&(hashSrcPort|hashDstPort) != 0 {
-		k.proto = e.p.Proto
-		if m.mode&hashSrcPort != 0 {
-			k.srcPort = e.p.SrcPort
-		}
-		if m.mode&hashDstPort != 0 {
-			k.dstPort = e.p.DstPort
-		}
+	if m.mode&hashSrcPort != 0 {
+		k.srcPort = e.p.SrcPort
+	}
+	if m.mode&hashDstPort != 0 {
+		k.dstPort = e.p.DstPort
 	}
 	return e.r.bucket(m, k, e.env.Now()).take(m, e.env.Now()) != m.above
 }

@@ -134,27 +134,47 @@ func (m *tcpmssMatch) test(e *eval, _ []uint64) bool {
 }
 
 // mss reads the option from the packet's bytes (RFC 9293 §3.2).
-func (p *Packet) mss() (uint16, bool) {
+func (p *Packet) mss() (v uint16, ok bool) {
+	p.options(func(kind uint8, data []byte) bool {
+		if ok = kind == 2 && len(data) == 2; ok {
+			v = binary.BigEndian.Uint16(data)
+		}
+		return !ok
+	})
+	return v, ok
+}
+
+// hasOption reports whether the segment has an option of a kind.
+func (p *Packet) hasOption(want uint8) (ok bool) {
+	p.options(func(kind uint8, _ []byte) bool {
+		ok = kind == want
+		return !ok
+	})
+	return ok
+}
+
+// options calls f for each TCP option until it returns false or the rest makes no sense.
+func (p *Packet) options(f func(kind uint8, data []byte) bool) {
 	seg := p.transport()
 	if p.Fragment || len(seg) < 20 {
-		return 0, false
+		return
 	}
 	end := min(int(seg[12]>>4)*4, len(seg))
 	for at := 20; at < end; {
-		switch kind := seg[at]; {
-		case kind == 0:
-			return 0, false
-		case kind == 1:
-			at++
-		case at+1 >= end || seg[at+1] < 2 || at+int(seg[at+1]) > end:
-			return 0, false
-		case kind == 2 && seg[at+1] == 4:
-			return binary.BigEndian.Uint16(seg[at+2:]), true
-		default:
-			at += int(seg[at+1])
+		kind, n := seg[at], 1
+		var data []byte
+		if kind > 1 {
+			if at+1 >= end || seg[at+1] < 2 || at+int(seg[at+1]) > end {
+				return
+			}
+			n = int(seg[at+1])
+			data = seg[at+2 : at+n]
 		}
+		if !f(kind, data) || kind == 0 {
+			return
+		}
+		at += n
 	}
-	return 0, false
 }
 
 // transport is what follows the IPv4 header of the packet's bytes.

@@ -58,6 +58,8 @@ type portMatch struct {
 
 	flagMask, flagWant uint8 // tcp only: --tcp-flags; mask and want are 0 for no test
 	flagTest, flagNeg  bool
+	option             uint8 // tcp only: --tcp-option; 0 for no test
+	optionNeg          bool
 }
 
 func (m *portMatch) test(e *eval, _ []uint64) bool {
@@ -65,7 +67,10 @@ func (m *portMatch) test(e *eval, _ []uint64) bool {
 	if p.Fragment || !m.dport.match(p.DstPort) || !m.sport.match(p.SrcPort) {
 		return false
 	}
-	return !m.flagTest || (p.TCPFlags&m.flagMask == m.flagWant) != m.flagNeg
+	if m.flagTest && (p.TCPFlags&m.flagMask == m.flagWant) == m.flagNeg {
+		return false
+	}
+	return m.option == 0 || p.hasOption(m.option) != m.optionNeg
 }
 
 func (m *portMatch) appendTo(b []byte) []byte {
@@ -74,6 +79,9 @@ func (m *portMatch) appendTo(b []byte) []byte {
 	if m.flagTest {
 		b = append(appendNot(b, m.flagNeg), " --tcp-flags "...)
 		b = appendFlags(append(appendFlags(b, m.flagMask), ' '), m.flagWant)
+	}
+	if m.option != 0 {
+		b = strconv.AppendUint(append(appendNot(b, m.optionNeg), " --tcp-option "...), uint64(m.option), 10)
 	}
 	return b
 }
@@ -113,6 +121,14 @@ var flagOptions = []option{
 			err = a.w[1].errorf("flags that the mask %s leaves out can never be set", a.w[0].text)
 		}
 		return m.setFlags(a, err)
+	}),
+	opt("--tcp-option", 1, true, func(m *portMatch, a arg) error {
+		n, err := parseNumber(a.w[0], 255)
+		if err == nil && n == 0 {
+			err = a.w[0].errorf("no TCP option has this number")
+		}
+		m.option, m.optionNeg = uint8(n), a.neg
+		return err
 	}),
 	opt("--syn", 0, true, func(m *portMatch, a arg) error {
 		m.flagMask, m.flagWant = 0x17, 0x02 // SYN of FIN, SYN, RST and ACK

@@ -37,13 +37,21 @@ func New() *Ruleset {
 	return r
 }
 
-// Empty reports whether running t at h can do nothing but accept: no rules and policy ACCEPT. The caller may then skip
-// the hook, at the price of the policy's counters.
+// Empty reports whether running t at h can do nothing but accept: no rules and policy ACCEPT. The caller may then call
+// Pass instead.
 func (r *Ruleset) Empty(t Table, h Hook) bool {
 	if t >= numTables || h >= numHooks || r.entry[t][h] == nil {
 		return true
 	}
 	return r.tables[t].policy[h] == Accept && len(r.entry[t][h].rules) == 0
+}
+
+// Pass counts a packet of length bytes for the policy of an Empty chain, which accepts it.
+func (r *Ruleset) Pass(t Table, h Hook, length int) {
+	if c := r.entry[t][h]; c != nil {
+		c.packets++
+		c.bytes += uint64(length)
+	}
 }
 
 // Tracks reports whether connections must be tracked: there is a nat table, or a rule that asks for connections.

@@ -200,7 +200,17 @@ type tcpmssTarget struct {
 	clamp bool
 }
 
-func (t *tcpmssTarget) act(e *eval) { e.p.MSS = MSSAction{Set: t.mss, Clamp: t.clamp} }
+// act takes into account that a bare SYN without the option grows by it.
+func (t *tcpmssTarget) act(e *eval) {
+	e.p.MSS = MSSAction{Set: t.mss, Clamp: t.clamp}
+	seg := e.p.transport()
+	if _, ok := e.p.mss(); ok || e.p.Fragment || len(seg) < 20 {
+		return
+	}
+	if header := int(seg[12]>>4) * 4; header == len(seg) && header <= 15*4-4 {
+		e.p.Length += 4
+	}
+}
 
 func (t *tcpmssTarget) place() (tableSet, hookSet) {
 	if t.clamp {
