@@ -85,6 +85,7 @@ func FuzzARP(f *testing.F) {
 		frame(0x10, append([]byte{0, 1, 8, 0, 8, 16}, ask[6:]...)).                              // other address lengths
 		frame(0x51, arpPacket(arpReply, attackerMAC, "10.0.2.2", link.LocalMAC(3), "10.0.2.1")). // in the pod's name
 		frame(0x11, arpPacket(arpRequest, link.Broadcast, "10.0.2.2", link.MAC{}, "10.0.2.1")).  // at everybody's MAC
+		frame(0x10, arpPacket(arpRequest, attackerMAC, "10.0.0.1", link.MAC{}, "10.0.2.1")).     // one of the node's addresses for another: was learned
 		frame(0x11, arpPacket(arpRequest, attackerMAC, "224.0.0.1", link.MAC{}, "10.0.2.1")).    // a group's address
 		frame(0x11, arpPacket(arpRequest, attackerMAC, "10.0.2.9", link.MAC{}, "127.0.0.1"))))
 	f.Fuzz(func(t *testing.T, data []byte) {
