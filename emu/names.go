@@ -87,22 +87,25 @@ func (l *Lab) lookup(name string, depth int) netip.Addr {
 	return m.addr
 }
 
-// firstReady returns the first ready endpoint of a headless Service.
-func (l *Lab) firstReady(namespace, name string) netip.Addr {
+// endpointAddr returns the first ready endpoint of a Service: of that hostname, or
+// any if it is empty.
+func (l *Lab) endpointAddr(namespace, name, hostname string) netip.Addr {
 	for _, port := range l.cluster.Endpoints(namespace, name) {
 		for _, e := range port.Endpoints {
-			if e.Ready {
-				return e.Addr.Addr()
+			a := e.Addr.Addr()
+			if e.Ready && (hostname == "" || hostname == e.Hostname || e.Hostname == "" && hostname == strings.ReplaceAll(a.String(), ".", "-")) {
+				return a
 			}
 		}
 	}
 	return netip.Addr{}
 }
 
-// serviceAddr returns the cluster IP of a Service, or what stands in for it.
-// The caller holds the lock.
+// serviceAddr returns the cluster IP of a Service, or what stands in for it: an
+// endpoint of a headless Service, the target of an ExternalName. The name may be
+// that of an endpoint too, "db-0.db". The caller holds the lock.
 func (l *Lab) serviceAddr(name string, depth int) netip.Addr {
-	name = strings.TrimSuffix(strings.TrimSuffix(name, "."), ".svc.cluster.local")
+	name = strings.TrimSuffix(strings.TrimSuffix(name, "."), "."+clusterDomain)
 	name = strings.TrimSuffix(name, ".svc")
 	service, namespace, _ := strings.Cut(name, ".")
 	if namespace == "" {
@@ -113,11 +116,12 @@ func (l *Lab) serviceAddr(name string, depth int) netip.Addr {
 	s := l.cluster.Service(namespace, service)
 	switch {
 	case s == nil:
-		return netip.Addr{}
+		owner, ns, _ := strings.Cut(namespace, ".")
+		return l.endpointAddr(ns, owner, service)
 	case s.Spec.Type == corev1.ServiceTypeExternalName:
 		return l.lookup(s.Spec.ExternalName, depth+1)
 	case s.Spec.ClusterIP == corev1.ClusterIPNone:
-		return l.firstReady(s.Namespace, s.Name)
+		return l.endpointAddr(s.Namespace, s.Name, "")
 	}
 	a, _ := netip.ParseAddr(s.Spec.ClusterIP)
 	return a

@@ -28,6 +28,14 @@ func (l *Lab) AddService(s *corev1.Service) (*corev1.Service, error) {
 	return stored, err
 }
 
+// AddNamespace makes a namespace. One that is only used need not be made.
+func (l *Lab) AddNamespace(n *corev1.Namespace) error {
+	if n == nil {
+		return errNil
+	}
+	return l.change(func() error { return l.cluster.AddNamespace(n) })
+}
+
 // RemoveService removes a Service and its rules.
 func (l *Lab) RemoveService(namespace, name string) error {
 	return l.change(func() error { return l.cluster.RemoveService(namespace, name) })

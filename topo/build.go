@@ -22,6 +22,8 @@ func (sc *Scenario) build(cfg RunConfig) (*emu.Lab, error) {
 		Underlay: u.config(),
 		Sysctls:  sc.Cluster.Sysctls,
 		Settle:   cfg.Settle,
+
+		ProxySyncDelay: sc.Cluster.ProxySyncDelay.Value,
 	})
 	if err != nil {
 		return nil, at(u.Pos, err)
@@ -49,6 +51,11 @@ func (sc *Scenario) populate(lab *emu.Lab, cfg RunConfig) error {
 			return at(p.Name.Pos, err)
 		}
 	}
+	if sc.Cluster.DNS.Value { // behind the pods, which keep the addresses that they have without it
+		if err := lab.AddDNS(emu.DNSConfig{}); err != nil {
+			return at(sc.Cluster.DNS.Pos, err)
+		}
+	}
 	return sc.addObjects(lab)
 }
 
@@ -61,6 +68,8 @@ func (sc *Scenario) addObjects(lab *emu.Lab) error {
 	for _, o := range sc.Objects {
 		var err error
 		switch obj := o.Object.(type) {
+		case *corev1.Namespace:
+			err = lab.AddNamespace(obj)
 		case *corev1.Service:
 			_, err = lab.AddService(obj)
 		case *discoveryv1.EndpointSlice:
@@ -104,7 +113,9 @@ func (sc *Scenario) seed(cfg RunConfig) uint64 {
 func (p *Pod) object() *corev1.Pod {
 	o := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: p.Name.Value, Namespace: p.Namespace, Labels: p.Labels, Annotations: p.Annotations},
-		Spec:       corev1.PodSpec{NodeName: p.Node.Value},
+		Spec: corev1.PodSpec{
+			NodeName: p.Node.Value, Hostname: p.Hostname, Subdomain: p.Subdomain, DNSPolicy: p.DNSPolicy, DNSConfig: p.DNSConfig,
+		},
 	}
 	for _, c := range p.Containers {
 		oc := corev1.Container{Name: c.Name.Value, Image: "podwire"}

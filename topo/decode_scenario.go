@@ -49,7 +49,7 @@ func (l *load) decodeCluster(top mapping) {
 	if n == nil {
 		return
 	}
-	m, ok := l.mapping(top.d, n, "cluster", "design", "nodes", "podCIDR", "serviceCIDR", "proxy", "sysctls")
+	m, ok := l.mapping(top.d, n, "cluster", "design", "nodes", "podCIDR", "serviceCIDR", "proxy", "proxySyncDelay", "dns", "loadBalancers", "sysctls")
 	if !ok {
 		return
 	}
@@ -60,6 +60,9 @@ func (l *load) decodeCluster(top mapping) {
 		c.Design = m.word("design", l.Designs)
 	}
 	c.Proxy = m.word("proxy", l.Proxies)
+	c.ProxySyncDelay = m.duration("proxySyncDelay")
+	c.DNS = m.boolean("dns")
+	c.LoadBalancers = m.prefix("loadBalancers")
 	c.PodCIDR = m.prefix("podCIDR")
 	c.ServiceCIDR = m.prefix("serviceCIDR")
 	c.Sysctls = l.sysctls(m)

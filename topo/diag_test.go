@@ -185,7 +185,7 @@ f.yaml:3:1: error: a manifest without apiVersion; hint: for a Pod write apiVersi
 	{"kind podwire has no use for", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n",
 		`f.yaml:2:7: warning: podwire has no use for a ConfigMap and ignores it`},
 	{"no kind, no name", "apiVersion: v1\nmetadata: {}\n---\napiVersion: v1\nkind: Service\nmetadata: {labels: {a: b}}\n", `
-f.yaml:1:1: error: a manifest without kind, want one of Pod, Service, Namespace, Node, Deployment, EndpointSlice, Ingress, NetworkPolicy
+f.yaml:1:1: error: a manifest without kind, want one of Pod, Service, Namespace, Node, Deployment, ReplicaSet, StatefulSet, DaemonSet, EndpointSlice, Ingress, NetworkPolicy
 f.yaml:6:1: error: a Service without metadata.name`},
 	{"unknown fields", svcHead + "  ports:\n  - prot: 80\n    targetport: 80\n  tpye: NodePort\n  containerPort: 3\n", `
 f.yaml:7:5: error: unknown field "spec.ports[0].prot"; hint: did you mean "port"?

@@ -24,6 +24,9 @@ var kinds = []kind{
 	{"v1", "Namespace", reflect.TypeFor[corev1.Namespace]()},
 	{"v1", "Node", reflect.TypeFor[corev1.Node]()},
 	{"apps/v1", "Deployment", reflect.TypeFor[appsv1.Deployment]()},
+	{"apps/v1", "ReplicaSet", reflect.TypeFor[appsv1.ReplicaSet]()},
+	{"apps/v1", "StatefulSet", reflect.TypeFor[appsv1.StatefulSet]()},
+	{"apps/v1", "DaemonSet", reflect.TypeFor[appsv1.DaemonSet]()},
 	{"discovery.k8s.io/v1", "EndpointSlice", reflect.TypeFor[discoveryv1.EndpointSlice]()},
 	{"networking.k8s.io/v1", "Ingress", reflect.TypeFor[networkingv1.Ingress]()},
 	{"networking.k8s.io/v1", "NetworkPolicy", reflect.TypeFor[networkingv1.NetworkPolicy]()},
@@ -50,6 +53,12 @@ var removedKinds = []removedKind{
 	{"extensions/v1beta1", "Deployment", "1.16", nil},
 	{"apps/v1beta1", "Deployment", "1.16", nil},
 	{"apps/v1beta2", "Deployment", "1.16", nil},
+	{"extensions/v1beta1", "ReplicaSet", "1.16", nil},
+	{"apps/v1beta2", "ReplicaSet", "1.16", nil},
+	{"apps/v1beta1", "StatefulSet", "1.16", nil},
+	{"apps/v1beta2", "StatefulSet", "1.16", nil},
+	{"extensions/v1beta1", "DaemonSet", "1.16", nil},
+	{"apps/v1beta2", "DaemonSet", "1.16", nil},
 	{"extensions/v1beta1", "NetworkPolicy", "1.16", nil},
 	{"discovery.k8s.io/v1beta1", "EndpointSlice", "1.25", nil},
 }
@@ -57,10 +66,10 @@ var removedKinds = []removedKind{
 // otherKinds are kinds that Kubernetes has and podwire has no use for: nothing
 // in them changes a packet.
 var otherKinds = []string{
-	"ClusterRole", "ClusterRoleBinding", "ConfigMap", "CronJob", "CustomResourceDefinition", "DaemonSet", "Endpoints",
+	"ClusterRole", "ClusterRoleBinding", "ConfigMap", "CronJob", "CustomResourceDefinition", "Endpoints",
 	"HorizontalPodAutoscaler", "IngressClass", "Job", "LimitRange", "PersistentVolume", "PersistentVolumeClaim",
-	"PodDisruptionBudget", "ReplicaSet", "ReplicationController", "ResourceQuota", "Role", "RoleBinding", "Secret",
-	"ServiceAccount", "StatefulSet", "StorageClass",
+	"PodDisruptionBudget", "ReplicationController", "ResourceQuota", "Role", "RoleBinding", "Secret",
+	"ServiceAccount", "StorageClass",
 }
 
 func kindByName(name string) *kind {

@@ -14,7 +14,7 @@ import (
 // names finds what a word in a step stands for.
 type names struct {
 	pods     map[string]*Pod // by namespace/name
-	owners   map[string]*Pod // first pod of a Deployment, by namespace/name
+	owners   map[string]*Pod // first pod of a workload, by kind/namespace/name: "deployment/default/web"
 	nodes    map[string]bool
 	hosts    map[string]bool
 	services map[string]bool // by namespace/name
@@ -31,8 +31,11 @@ func newNames(sc *Scenario) *names {
 	for _, p := range sc.Pods {
 		n.pods[p.Key()] = p
 		n.know(p.Name.Value, p.Namespace)
-		if dep, ok := strings.CutPrefix(p.Owner, "Deployment/"); ok && n.owners[p.Namespace+"/"+dep] == nil {
-			n.owners[p.Namespace+"/"+dep] = p
+		if kind, name, ok := strings.Cut(p.Owner, "/"); ok {
+			key := strings.ToLower(kind) + "/" + p.Namespace + "/" + name
+			if n.owners[key] == nil {
+				n.owners[key] = p
+			}
 		}
 	}
 	for _, o := range sc.Objects {
@@ -71,6 +74,13 @@ func (n *names) know(name, namespace string) {
 // refKinds are the words that may stand before a slash to say what a name is.
 var refKinds = map[string]RefKind{
 	"pod": RefPod, "node": RefNode, "host": RefHost, "service": RefService, "svc": RefService, "deployment": RefPod, "deploy": RefPod,
+	"statefulset": RefPod, "sts": RefPod, "daemonset": RefPod, "ds": RefPod, "replicaset": RefPod, "rs": RefPod,
+}
+
+// workloadKinds are those of them that stand for the first pod of a workload.
+var workloadKinds = map[string]string{
+	"deployment": "deployment", "deploy": "deployment", "statefulset": "statefulset", "sts": "statefulset",
+	"daemonset": "daemonset", "ds": "daemonset", "replicaset": "replicaset", "rs": "replicaset",
 }
 
 var refKindNames = map[RefKind]string{RefPod: "pod", RefNode: "node", RefHost: "host", RefService: "service", RefIP: "IP address", RefIngress: "ingress host"}
@@ -95,11 +105,11 @@ func (n *names) lookup(r Ref, kinds []RefKind) (found []Ref) {
 	name, r.Container, _ = strings.Cut(name, ":")
 	namespace := "default"
 	qualifier, rest, qualified := strings.Cut(name, "/")
-	deployment := false
+	workload := ""
 	if qualified {
 		name = rest
 		if k, ok := refKinds[qualifier]; ok {
-			deployment = strings.HasPrefix(qualifier, "deploy")
+			workload = workloadKinds[qualifier]
 			if !slices.Contains(kinds, k) {
 				return nil
 			}
@@ -113,7 +123,7 @@ func (n *names) lookup(r Ref, kinds []RefKind) (found []Ref) {
 		}
 	}
 	for _, k := range kinds {
-		if got, ok := n.find(k, namespace, name, deployment); ok {
+		if got, ok := n.find(k, namespace, name, workload); ok {
 			got.Pos, got.Text, got.Port, got.Container = r.Pos, r.Text, r.Port, r.Container
 			found = append(found, got)
 		}
@@ -121,13 +131,23 @@ func (n *names) lookup(r Ref, kinds []RefKind) (found []Ref) {
 	return found
 }
 
+// workload returns the kind of a workload of that name in the default namespace.
+func (n *names) workload(name string) string {
+	for _, kind := range []string{"deployment", "statefulset", "daemonset", "replicaset"} {
+		if n.owners[kind+"/default/"+name] != nil {
+			return kind
+		}
+	}
+	return ""
+}
+
 // find looks for one kind of thing.
-func (n *names) find(k RefKind, namespace, name string, deployment bool) (Ref, bool) {
+func (n *names) find(k RefKind, namespace, name, workload string) (Ref, bool) {
 	switch k {
 	case RefPod:
 		p := n.pods[namespace+"/"+name]
-		if deployment {
-			p = n.owners[namespace+"/"+name]
+		if workload != "" {
+			p = n.owners[workload+"/"+namespace+"/"+name]
 		}
 		if p == nil {
 			return Ref{}, false
@@ -144,7 +164,13 @@ func (n *names) find(k RefKind, namespace, name string, deployment bool) (Ref, b
 			return Ref{Kind: k, Namespace: namespace, Name: name}, true
 		}
 		svc, ns := dnsService(name)
-		return Ref{Kind: k, Namespace: ns, Name: svc}, n.services[ns+"/"+svc]
+		if n.services[ns+"/"+svc] {
+			return Ref{Kind: k, Namespace: ns, Name: svc}, true
+		}
+		host, rest, _ := strings.Cut(name, ".") // of an endpoint: db-0.db, db-0.db.prod
+		svc, ns = dnsService(rest)
+		ns = cmp.Or(ns, namespace)
+		return Ref{Kind: k, Namespace: ns, Name: host + "." + svc}, n.services[ns+"/"+svc]
 	}
 	return Ref{}, false
 }
@@ -211,8 +237,8 @@ func (l *load) unknownRef(r Ref, role string, kinds []RefKind) {
 		diag.Hint = fmt.Sprintf("did you mean %q?", cmp.Or(spaces[0], "default")+"/"+plain)
 	case len(l.names.lookup(r, everyName)) > 0:
 		diag.Hint = fmt.Sprintf("%s is a %s", plain, refKindNames[l.names.lookup(r, everyName)[0].Kind])
-	case l.names.owners["default/"+plain] != nil:
-		diag.Hint = fmt.Sprintf("write deployment/%s for its first pod", plain)
+	case l.names.workload(plain) != "":
+		diag.Hint = fmt.Sprintf("write %s/%s for its first pod", l.names.workload(plain), plain)
 	default:
 		diag.Hint = didYouMean(plain, "known names", l.names.all)
 	}

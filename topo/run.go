@@ -3,6 +3,7 @@ package topo
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/podwire/podwire/emu"
@@ -187,9 +188,19 @@ func (p *player) address(r Ref) string {
 	case RefIP:
 		return r.Addr.String()
 	case RefService:
-		return r.Name + "." + r.Namespace + ".svc.cluster.local"
+		return p.serviceName(r)
 	}
 	return r.Text
+}
+
+// serviceName is what a program would be told to ask for: with the cluster's DNS
+// what the scenario says, if that is a name that DNS can know, so that the search
+// list does its work; else the whole name.
+func (p *player) serviceName(r Ref) string {
+	if p.lab.DNS().IsValid() && !strings.Contains(r.Text, "/") {
+		return r.Text
+	}
+	return r.Name + "." + r.Namespace + ".svc" + clusterDomain + "."
 }
 
 // finish checks what every verb can expect: the error and the time, and who

@@ -3,6 +3,8 @@ package topo
 import (
 	"net/netip"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
 )
 
 // Scenario is everything one scenario file and its manifests say. What the files
@@ -22,7 +24,7 @@ type Scenario struct {
 	Capture []Field[string]
 	// Objects are the Kubernetes objects of all files, in order.
 	Objects []*Object
-	// Pods are the pods of the shorthand, of Pod manifests and of Deployments,
+	// Pods are the pods of the shorthand, of Pod manifests and of workloads such as Deployments,
 	// each placed on a node.
 	Pods []*Pod
 }
@@ -34,8 +36,17 @@ type Cluster struct {
 	Proxy       Field[string]       // default iptables
 	PodCIDR     Field[netip.Prefix] // default 10.244.0.0/16
 	ServiceCIDR Field[netip.Prefix] // default 10.96.0.0/12
-	Nodes       []Node              // default two, node1 and node2
-	Sysctls     map[string]string   // kernel parameters of every node, by name
+	// ProxySyncDelay is how long after a change of endpoints rules follow; 0 is at
+	// once. See emu.Config.
+	ProxySyncDelay Field[time.Duration]
+	// DNS runs the cluster's DNS: pods look names up with packets. Without, names
+	// are known.
+	DNS Field[bool]
+	// LoadBalancers is the pool of addresses for Services of type LoadBalancer,
+	// within the underlay. If not set, such a Service waits for one.
+	LoadBalancers Field[netip.Prefix]
+	Nodes         []Node            // default two, node1 and node2
+	Sysctls       map[string]string // kernel parameters of every node, by name
 }
 
 // Node is one machine of the cluster.
@@ -69,6 +80,10 @@ type Pod struct {
 	HostNetwork bool
 	Sysctls     map[string]string // of the security context, by name
 	Containers  []Container
+	// Hostname, Subdomain, DNSPolicy and DNSConfig are those of the pod's spec.
+	Hostname, Subdomain string
+	DNSPolicy           corev1.DNSPolicy
+	DNSConfig           *corev1.PodDNSConfig
 	// Owner names the workload that made the pod, e.g. "Deployment/web". It is
 	// empty for a pod declared as such.
 	Owner string

@@ -65,7 +65,7 @@ func (p *player) ping(v *Ping) {
 	if cfg.Size == 0 {
 		cfg.Size = -1
 	}
-	to, err := p.lab.Resolve(p.address(v.To))
+	to, err := p.machine(v.From).Lookup(p.address(v.To))
 	if err != nil {
 		p.err = err
 		return

@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
-	"maps"
-	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"strings"
@@ -16,15 +14,21 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 )
 
-// buildPods turns Pod and Deployment objects into pods beside those of the
-// shorthand, and places every pod on a node.
+// buildPods turns Pods and the objects that make pods into pods beside those of
+// the shorthand, and places every pod on a node.
 func (l *load) buildPods() {
 	for _, o := range l.sc.Objects {
 		switch obj := o.Object.(type) {
 		case *corev1.Pod:
 			l.sc.Pods = append(l.sc.Pods, l.podFrom(o, obj.ObjectMeta, obj.Spec, "spec"))
 		case *appsv1.Deployment:
-			l.deploymentPods(o, obj)
+			l.replicaPods(workload{o, obj.Spec.Replicas, obj.Spec.Selector, obj.Spec.Template}, templateHash(obj.Spec.Template)+"-")
+		case *appsv1.ReplicaSet:
+			l.replicaPods(workload{o, obj.Spec.Replicas, obj.Spec.Selector, obj.Spec.Template}, "")
+		case *appsv1.StatefulSet:
+			l.statefulPods(workload{o, obj.Spec.Replicas, obj.Spec.Selector, obj.Spec.Template}, obj.Spec.ServiceName)
+		case *appsv1.DaemonSet:
+			l.daemonPods(workload{o, nil, obj.Spec.Selector, obj.Spec.Template})
 		}
 	}
 	if len(l.sc.Pods) > MaxPods {
@@ -50,7 +54,10 @@ func (l *load) warnUnsupported(o *Object, spec corev1.PodSpec, path string) {
 
 // podFrom makes a pod of a manifest; path is where its spec stands in o.
 func (l *load) podFrom(o *Object, meta metav1.ObjectMeta, spec corev1.PodSpec, path string) *Pod {
-	p := &Pod{Namespace: o.Namespace, Name: o.Name, Labels: meta.Labels, Annotations: meta.Annotations, HostNetwork: spec.HostNetwork}
+	p := &Pod{
+		Namespace: o.Namespace, Name: o.Name, Labels: meta.Labels, Annotations: meta.Annotations, HostNetwork: spec.HostNetwork,
+		Hostname: spec.Hostname, Subdomain: spec.Subdomain, DNSPolicy: spec.DNSPolicy, DNSConfig: spec.DNSConfig,
+	}
 	l.warnUnsupported(o, spec, path)
 	if spec.NodeName != "" {
 		pos, _ := o.Position(path + ".nodeName")
@@ -112,66 +119,6 @@ func (l *load) selectNode(o *Object, p *Pod, want map[string]string, path string
 	}
 	l.addAt(pos, Diagnostic{Rule: "unschedulable", Message: fmt.Sprintf("no node has the labels %s", sel),
 		Effect: "the pod stays Pending: 0 nodes match its node selector"})
-}
-
-// deploymentPods makes the pods of a Deployment, named as its ReplicaSet would
-// name them: NAME-<hash of the template>-<5 random characters>. The characters
-// follow from the scenario's seed.
-func (l *load) deploymentPods(o *Object, dep *appsv1.Deployment) {
-	l.checkDeployment(o, dep)
-	replicas := 1
-	if dep.Spec.Replicas != nil {
-		replicas = int(*dep.Spec.Replicas)
-	}
-	if room := MaxPods - len(l.sc.Pods); replicas < 0 || replicas > room {
-		pos, _ := o.Position("spec.replicas")
-		l.addAt(pos, Diagnostic{Rule: "too-large", Message: fmt.Sprintf("spec.replicas: found %d, want 0 to %d (all pods together)", replicas, room)})
-		return
-	}
-	if replicas == 0 {
-		return
-	}
-	template := l.podFrom(o, dep.Spec.Template.ObjectMeta, dep.Spec.Template.Spec, "spec.template.spec")
-	hash := templateHash(dep.Spec.Template)
-	rng := rand.New(rand.NewPCG(l.sc.Seed.Value, fnv64([]byte(o.Namespace+"/"+o.Name.Value))))
-	used := map[string]bool{}
-	for range replicas {
-		suffix := safeString(rng.Uint64, 5)
-		for used[suffix] {
-			suffix = safeString(rng.Uint64, 5)
-		}
-		used[suffix] = true
-		pod := *template
-		pod.Name = Field[string]{fmt.Sprintf("%s-%s-%s", o.Name.Value, hash, suffix), o.Name.Pos}
-		pod.Owner = "Deployment/" + o.Name.Value
-		pod.Labels = maps.Clone(template.Labels)
-		if pod.Labels == nil {
-			pod.Labels = map[string]string{}
-		}
-		pod.Labels["pod-template-hash"] = hash
-		l.sc.Pods = append(l.sc.Pods, &pod)
-	}
-}
-
-// checkDeployment checks that a Deployment selects its own pods.
-func (l *load) checkDeployment(o *Object, dep *appsv1.Deployment) {
-	pos, _ := o.Position("spec.selector")
-	if dep.Spec.Selector == nil {
-		l.addAt(pos, Diagnostic{Rule: "missing-value", Message: "spec.selector: no selector, want one that matches spec.template.metadata.labels",
-			Effect: fmt.Sprintf("API server: Deployment %q is invalid: spec.selector: Required value", o.Name.Value)})
-		return
-	}
-	sel, err := metav1.LabelSelectorAsSelector(dep.Spec.Selector)
-	if err != nil {
-		l.addAt(pos, Diagnostic{Rule: "bad-value", Message: "spec.selector: " + err.Error()})
-		return
-	}
-	if !sel.Matches(labels.Set(dep.Spec.Template.Labels)) {
-		pos, _ := o.Position("spec.template.metadata.labels")
-		l.addAt(pos, Diagnostic{Rule: "selector-mismatch",
-			Message: fmt.Sprintf("spec.selector %s does not match the labels of spec.template: %s", sel, labels.Set(dep.Spec.Template.Labels)),
-			Effect:  fmt.Sprintf("API server: Deployment %q is invalid: spec.template.metadata.labels: `selector` does not match template `labels`", o.Name.Value)})
-	}
 }
 
 // safeAlphabet is that of Kubernetes' generated names: no vowels, hence no words,
