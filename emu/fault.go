@@ -7,6 +7,7 @@ func (m *Machine) SetLink(up bool) {
 	m.lab.drv.Do(func() {
 		m.unplugged = !up
 		m.applyLink()
+		m.reachabilityChanged()
 	})
 }
 
@@ -58,5 +59,6 @@ func (n *Node) SetUp(up bool) {
 				p.applyLink()
 			}
 		}
+		n.reachabilityChanged()
 	})
 }

@@ -59,7 +59,7 @@ func (l *Lab) addHost(h *Host, cfg HostConfig) error {
 // freeAddr picks an address of a segment that nobody has, from the top down.
 func (l *Lab) freeAddr(s *segment) netip.Addr {
 	a := stack.LastAddr(s.Subnet).Prev()
-	for s.Subnet.Contains(a) && l.addrs[a] != nil {
+	for s.Subnet.Contains(a) && (l.addrs[a] != nil || l.cfg.LoadBalancers.Contains(a)) {
 		a = a.Prev()
 	}
 	return a

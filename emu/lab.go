@@ -60,6 +60,13 @@ type Config struct {
 	// names are known without a packet.
 	DNS bool
 
+	// LoadBalancers is the pool of addresses for Services of type LoadBalancer, a
+	// range within the underlay. One node answers ARP requests for each address and
+	// announces it, as MetalLB does in L2 mode; should it fail, another takes over
+	// after ten seconds. If zero, there is no load balancer, and such Services wait
+	// for an address.
+	LoadBalancers netip.Prefix
+
 	// ProxySyncDelay is how long after a change of Services or endpoints the
 	// proxies of all nodes act on it, for all changes in that time together. On a
 	// real cluster this is the way through endpoint slices and API server, and
@@ -133,7 +140,8 @@ type Lab struct {
 	stale    bool            // kube-proxy has not seen the latest change
 	source   uint32          // of the lab's own timers
 	dns      *dnsService     // nil in a lab without DNS
-	changed  time.Duration   // when Services, endpoints or pods last did
+	speakers map[netip.Addr]*speaker
+	changed  time.Duration // when Services, endpoints or pods last did
 	closed   bool
 
 	serving errgroup.Group // goroutines of built-in workloads
@@ -193,7 +201,10 @@ func (c *Config) check(d overlay.Design) error {
 	if d.Standalone {
 		ranges = nil
 	}
-	return c.Underlay.check(d.Name, d.Overhead, ranges)
+	if err := c.Underlay.check(d.Name, d.Overhead, ranges); err != nil {
+		return err
+	}
+	return c.checkPool()
 }
 
 // build makes the underlay and the first nodes.

@@ -3,6 +3,7 @@ package emu
 import (
 	"fmt"
 	"net/netip"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -23,6 +24,7 @@ type Node struct {
 	index   int
 	rules   uint64 // hash of what kube-proxy loaded last
 	health  healthServer
+	lost    time.Duration // when it was cut off last
 }
 
 // NodeConfig describes a node. The zero value is the next node of the lab.

@@ -19,7 +19,13 @@ func (l *Lab) AddService(s *corev1.Service) (*corev1.Service, error) {
 	}
 	var stored *corev1.Service
 	err := l.change(func() error {
+		if err := checkServiceProtocols(s); err != nil {
+			return err
+		}
 		if err := l.cluster.AddService(s); err != nil {
+			return err
+		}
+		if err := l.balance(); err != nil {
 			return err
 		}
 		stored = l.cluster.Service(s.Namespace, s.Name).DeepCopy()
@@ -38,7 +44,12 @@ func (l *Lab) AddNamespace(n *corev1.Namespace) error {
 
 // RemoveService removes a Service and its rules.
 func (l *Lab) RemoveService(namespace, name string) error {
-	return l.change(func() error { return l.cluster.RemoveService(namespace, name) })
+	return l.change(func() error {
+		if err := l.cluster.RemoveService(namespace, name); err != nil {
+			return err
+		}
+		return l.balance()
+	})
 }
 
 // SetEndpointSlice adds or replaces endpoints by hand, for a Service without a

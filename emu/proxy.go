@@ -116,6 +116,7 @@ func (l *Lab) syncLocked() {
 		}
 	}
 	l.dropStaleUDP()
+	l.elect()
 }
 
 // dropStaleUDP is kube-proxy's clean-up after endpoints have changed: UDP

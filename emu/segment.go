@@ -165,6 +165,8 @@ func (l *Lab) checkAddr(name string, s *segment, addr netip.Addr) error {
 	switch subnet := s.Subnet; {
 	case !subnet.Contains(addr) || addr == subnet.Addr() || addr == stack.LastAddr(subnet):
 		return fmt.Errorf("emu: %s: address %v is not a host address of the %s %v", name, addr, s.label(), subnet)
+	case l.cfg.LoadBalancers.Contains(addr):
+		return fmt.Errorf("emu: %s: address %v is in the load balancer pool %v", name, addr, l.cfg.LoadBalancers)
 	case l.addrs[addr] != nil:
 		return fmt.Errorf("emu: %s: address %v is already that of %s", name, addr, l.addrs[addr].name)
 	}

@@ -102,7 +102,34 @@ func (h *Host) receiveARP(d *Device, f *link.Frame) {
 		return
 	}
 	f.Release()
+	if a.op == arpRequest && slices.Contains(d.claimed, a.tpa) {
+		h.answerARP(d, a)
+	}
 	h.processARP(d, a)
+}
+
+// ClaimARP has requests for an address answered that is not the host's, as a
+// program with a packet socket does: the speaker of a load balancer. The kernel
+// behind it knows nothing of that; a packet for the address is one to be
+// forwarded, unless a rule translates it.
+func (d *Device) ClaimARP(addr netip.Addr) {
+	if !slices.Contains(d.claimed, addr) {
+		d.claimed = append(d.claimed, addr)
+	}
+}
+
+// UnclaimARP ends ClaimARP.
+func (d *Device) UnclaimARP(addr netip.Addr) {
+	d.claimed = slices.DeleteFunc(d.claimed, func(a netip.Addr) bool { return a == addr })
+}
+
+// AnnounceARP tells everybody on the link that an IPv4 address is at this device:
+// a gratuitous request and a gratuitous reply, for some hosts heed only one of
+// them. The target's MAC is the broadcast address, as MetalLB writes it.
+func (d *Device) AnnounceARP(addr netip.Addr) {
+	for _, op := range []uint16{arpRequest, arpReply} {
+		d.host.sendARP(d, op, link.Broadcast, d.MAC, addr, link.Broadcast, addr)
+	}
 }
 
 func (h *Host) processARP(d *Device, a arp) {

@@ -64,6 +64,7 @@ type Device struct {
 	recent   *neighbour       // the one used last, most often the one used next
 	unsure   int              // neighbours that wait for a confirmation
 	proxied  int              // requests that wait for proxy_delay
+	claimed  []netip.Addr     // answered for by a program, see ClaimARP
 
 	reach, reachAt, reachBase time.Duration // reachable time of its neighbours, since when, and of what
 }

@@ -15,6 +15,12 @@ func runText(t *testing.T, text string) *Verdict {
 	if err := diags.Err(); err != nil {
 		t.Fatal(err)
 	}
+	return runScenario(t, sc)
+}
+
+// runScenario plays a scenario in virtual time.
+func runScenario(t *testing.T, sc *Scenario) *Verdict {
+	t.Helper()
 	var v *Verdict
 	synctest.Test(t, func(t *testing.T) {
 		var err error
