@@ -16,8 +16,8 @@ func TestExamples(t *testing.T) {
 	for _, f := range files {
 		t.Run(filepath.Base(f), func(t *testing.T) {
 			sc, diags := Load(f)
-			if len(diags) > 0 {
-				t.Fatal(diags.Err())
+			if err := diags.Err(); err != nil {
+				t.Fatal(err)
 			}
 			want(t, runScenario(t, sc))
 		})
