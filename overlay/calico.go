@@ -13,6 +13,8 @@ import (
 // calico is what Calico's modes share: no bridge, a route per pod, blocks of
 // addresses that nodes claim from the pool, and Felix' rules. How packets reach
 // another node is the tunnel's; with crossSubnet, nodes on one link do without.
+// Network policies are not enforced, and there are no host endpoints and floating
+// IPs.
 type calico struct {
 	network     Network
 	start       func(*Node) (calicoTunnel, error)

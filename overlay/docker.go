@@ -17,7 +17,8 @@ import (
 // the bridge of the user network that its annotation [NetworkAnnotation] names.
 // What the node forwards is masqueraded, published ports are translated, and
 // other networks and other hosts are out of reach: every host gives out the
-// same addresses.
+// same addresses. There is no DNS server at 127.0.0.11, no internal network and
+// no --icc=false.
 var DockerBridge = Design{
 	Name:       "docker-bridge",
 	Summary:    "plain docker on each host: docker0 and user networks, published ports, no way between containers of two hosts",

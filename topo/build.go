@@ -62,7 +62,7 @@ func (sc *Scenario) populate(lab *emu.Lab, cfg RunConfig) error {
 // addObjects adds what the manifests hold besides pods. On hosts without
 // Kubernetes there is nobody to act on them.
 func (sc *Scenario) addObjects(lab *emu.Lab) error {
-	if emu.Standalone(sc.Cluster.Design.Value) {
+	if emu.Standalone(lab.Config().Design) {
 		return nil
 	}
 	for _, o := range sc.Objects {

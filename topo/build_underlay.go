@@ -56,7 +56,7 @@ func (sc *Scenario) addMachines(lab *emu.Lab) error {
 	for _, n := range sc.Cluster.Nodes {
 		out, in := u.cable(u.segment(n.Segment), &n.Link)
 		podCIDR := n.PodCIDR.Value
-		if emu.Standalone(sc.Cluster.Design.Value) {
+		if emu.Standalone(lab.Config().Design) {
 			podCIDR = netip.Prefix{} // one was warned of
 		}
 		node, err := lab.AddNode(emu.NodeConfig{

@@ -30,6 +30,9 @@ const (
 func (l *load) buildCluster() {
 	sc, c, u := l.sc, &l.sc.Cluster, &l.sc.Underlay
 	c.Design = orDefault(c.Design, defaultDesign)
+	if l.Design != "" {
+		c.Design.Value = l.Design
+	}
 	c.Proxy = orDefault(c.Proxy, l.Proxies[0])
 	c.PodCIDR = orDefault(c.PodCIDR, defaultPodCIDR)
 	c.ServiceCIDR = orDefault(c.ServiceCIDR, defaultServiceCIDR)

@@ -5,10 +5,12 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/podwire/podwire/emu"
 	"time"
 )
 
-// addSeeds gives a fuzz test the seed manifests, the example and every mistake of
+// addSeeds gives a fuzz test the seed manifests, two examples and every mistake of
 // the table.
 func addSeeds(f *testing.F) {
 	f.Helper()
@@ -16,7 +18,7 @@ func addSeeds(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	for _, path := range append(files, "../examples/quickstart.yaml") {
+	for _, path := range append(files, "../examples/quickstart.yaml", "../examples/docker-bridge.yaml") {
 		data, err := os.ReadFile(path)
 		if err != nil {
 			f.Fatal(err)
@@ -84,8 +86,8 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 		for _, n := range sc.Cluster.Nodes {
-			if !n.Address.Value.IsValid() || !n.PodCIDR.Value.IsValid() {
-				t.Errorf("accepted node %+v without address or podCIDR", n)
+			if !n.Address.Value.IsValid() || n.PodCIDR.Value.IsValid() == emu.Standalone(sc.Cluster.Design.Value) && !n.PodCIDR.IsSet() {
+				t.Errorf("accepted node %+v without address, or with a podCIDR where there is none, or without one", n)
 			}
 		}
 	})

@@ -18,6 +18,9 @@ type Validator func(obj runtime.Object) field.ErrorList
 type Loader struct {
 	// Designs lists the known values of cluster.design. If empty, any.
 	Designs []string
+	// Design, if not empty, is taken instead of cluster.design: what is found is
+	// what is wrong with the scenario over that design.
+	Design string
 	// Proxies lists the known values of cluster.proxy. If empty, "iptables".
 	Proxies []string
 	// Validators holds API-server validation by kind, e.g. "Service". Objects
@@ -129,6 +132,7 @@ func (l *load) finish() (*Scenario, Diagnostics) {
 	l.checkSelectors()
 	l.resolveSteps()
 	l.resolveFaults()
+	l.warnIslands()
 	l.diags.sortStable(l.order)
 	if l.more > 0 {
 		l.diags = append(l.diags, Diagnostic{Pos: Pos{File: l.sc.File}, Rule: "too-many",

@@ -49,3 +49,42 @@ func (l *load) warnNetworks() {
 		}
 	}
 }
+
+// warnIslands finds steps from a pod to one of another host: on hosts without a
+// cluster its address means another pod there, or none.
+func (l *load) warnIslands() {
+	if !emu.Standalone(l.sc.Cluster.Design.Value) {
+		return
+	}
+	for i, s := range l.sc.Steps {
+		var from, to Ref
+		switch {
+		case s.Ping != nil:
+			from, to = s.Ping.From, s.Ping.To
+		case s.HTTP != nil:
+			from, to = s.HTTP.From, s.HTTP.Host
+		case s.TCP != nil:
+			from, to = s.TCP.From, s.TCP.To
+		case s.UDP != nil:
+			from, to = s.UDP.From, s.UDP.To
+		}
+		if from.Kind != RefPod || to.Kind != RefPod {
+			continue
+		}
+		here, there := l.nodeOf(from), l.nodeOf(to)
+		if here != there {
+			l.addAt(to.Pos, Diagnostic{Severity: Warning, Rule: "no-route",
+				Message: fmt.Sprintf("steps[%d]: pod %s is on %s, pod %s on %s: hosts of %s have no route to each other's pods", i, from.Name, here, to.Name, there, l.sc.Cluster.Design.Value),
+				Effect:  fmt.Sprintf("on %s the address of %s belongs to a pod of its own, or to none", here, to.Name),
+				Hint:    fmt.Sprintf("publish a port of %s (hostPort) and ask %s for it", to.Name, there)})
+		}
+	}
+}
+
+// nodeOf is the name of the node that a pod of a step is on.
+func (l *load) nodeOf(r Ref) string {
+	if p := l.names.pods[r.Namespace+"/"+r.Name]; p != nil {
+		return p.Node.Value
+	}
+	return ""
+}

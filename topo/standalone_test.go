@@ -41,6 +41,21 @@ f.yaml:9:18: warning: Service "svc" is ignored: hosts of docker-bridge run no Ku
 		`f.yaml:1:15: warning: pod web: annotation podwire.io/network: "back" is ignored: flannel-vxlan has one pod network`)
 }
 
+// TestPodsOfOtherHosts: what cannot work is said before the run, and the run goes
+// on to show why.
+func TestPodsOfOtherHosts(t *testing.T) {
+	parsed(t, `cluster: {design: docker-bridge}
+pods: [{name: a, node: node1}, {name: b, node: node2}, {name: c, node: node1}]
+steps:
+- ping: {from: a, to: c}
+- ping: {from: a, to: b}
+- http: {from: b, url: "http://a/"}
+- ping: {from: node1, to: b}
+`, `
+f.yaml:5:23: warning: steps[1]: pod a is on node1, pod b on node2: hosts of docker-bridge have no route to each other's pods; hint: publish a port of b (hostPort) and ask node2 for it
+f.yaml:6:24: warning: steps[2]: pod b is on node2, pod a on node1: hosts of docker-bridge have no route to each other's pods; hint: publish a port of a (hostPort) and ask node1 for it`)
+}
+
 // TestPublishedPorts reads ports in docker's notation and in Kubernetes'.
 func TestPublishedPorts(t *testing.T) {
 	sc := parsed(t, `pods:

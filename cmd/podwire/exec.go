@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -37,7 +36,7 @@ func (f *labFlags) with(c *cobra.Command, file string, use func(*emu.Lab) error)
 	if err != nil {
 		return err
 	}
-	sc, err := load(c, file)
+	sc, err := load(c, file, cfg.Design)
 	if err != nil {
 		return err
 	}
@@ -56,7 +55,7 @@ func (f *labFlags) with(c *cobra.Command, file string, use func(*emu.Lab) error)
 	}
 	interrupt := notifyInterrupt()
 	defer interrupt.stop()
-	capture, err := f.capture(c.OutOrStdout(), sc, cmp.Or(cfg.Design, sc.Cluster.Design.Value))
+	capture, err := f.capture(c.OutOrStdout(), sc, sc.Cluster.Design.Value)
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -74,7 +73,7 @@ func (f *runFlags) run(c *cobra.Command, file string) error {
 	if err != nil {
 		return err
 	}
-	sc, err := load(c, file)
+	sc, err := load(c, file, cfg.Design)
 	if err != nil {
 		return err
 	}
@@ -87,7 +86,7 @@ func (f *runFlags) run(c *cobra.Command, file string) error {
 	}
 	interrupt := notifyInterrupt() // before there is a file to remove
 	defer interrupt.stop()
-	capture, err := f.capture(c.OutOrStdout(), sc, cmp.Or(cfg.Design, sc.Cluster.Design.Value))
+	capture, err := f.capture(c.OutOrStdout(), sc, sc.Cluster.Design.Value)
 	if err != nil {
 		return err
 	}
@@ -311,10 +310,12 @@ func (ch interrupt) stop() {
 	close(ch)
 }
 
-// load reads a scenario and says what is wrong with it, a line each; notes are
-// for validate.
-func load(c *cobra.Command, file string) (*topo.Scenario, error) {
-	sc, diags := loader().Load(file)
+// load reads a scenario, for another design than its own if one is named, and
+// says what is wrong with it, a line each; notes are for validate.
+func load(c *cobra.Command, file, design string) (*topo.Scenario, error) {
+	ld := loader()
+	ld.Design = design
+	sc, diags := ld.Load(file)
 	least := topo.Warning
 	if diags.HasErrors() {
 		least = topo.Error // what stops the run, and nothing else
