@@ -27,6 +27,7 @@ var verbs = []struct {
 	{"down", (*load).decodeDown, nil},
 	{"up", (*load).decodeUp, nil},
 	{"set", (*load).decodeSet, nil},
+	{"flow", (*load).decodeFlow, nil},
 	{"partition", (*load).decodePartition, nil},
 	{"kill", (*load).decodeKill, nil},
 	{"restart", (*load).decodeRestart, nil},

@@ -40,6 +40,7 @@ type StepResult struct {
 	Outcome string        `json:"outcome"`         // what happened, in one line
 	Error   string        `json:"error,omitempty"` // one of StepErrors, or other words
 	Checks  []Check       `json:"checks"`
+	Flows   []FlowResult  `json:"flows,omitempty"`  // of a flow step
 	Output  string        `json:"output,omitempty"` // what a command printed
 }
 

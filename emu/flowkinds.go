@@ -1,0 +1,206 @@
+package emu
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/podwire/podwire/link"
+	"github.com/podwire/podwire/stack"
+)
+
+// flowGrace is how long a flow waits for what was sent last.
+const flowGrace = 2 * time.Second
+
+// drops counts what was dropped so far on the cables at both ends.
+func (f *flow) drops() map[FlowDrop]uint64 {
+	counts := make(map[FlowDrop]uint64)
+	f.lab.drv.Do(func() {
+		for _, m := range []*Machine{f.cfg.From, f.cfg.To} {
+			for _, p := range m.plugs {
+				out, in := p.cable.Points()
+				for way, point := range map[string]*link.Point{"out": out, "in": in} {
+					point.EachDrop(func(why link.Reason, n uint64) {
+						counts[FlowDrop{Place: m.name + " " + way, Reason: string(why)}] = n
+					})
+				}
+			}
+		}
+	})
+	return counts
+}
+
+// listen opens a port on the receiving machine, and returns how to reach it.
+func (f *flow) listen() (net.Listener, string, error) {
+	ln, err := f.cfg.To.Listen("tcp", ":0")
+	if err != nil {
+		return nil, "", err
+	}
+	port := ln.Addr().(*net.TCPAddr).Port
+	return ln, net.JoinHostPort(f.cfg.To.addr.String(), strconv.Itoa(port)), nil
+}
+
+// bulk keeps a connection full until the end. Then the receiver closes it with
+// data unread, which resets it: nothing of it lingers.
+func (f *flow) bulk() error {
+	ln, addr, err := f.listen()
+	if err != nil {
+		return err
+	}
+	defer ln.Close()
+	f.lab.work(func() error { return f.sink(ln) })
+	c, err := f.cfg.From.Dial("tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	f.lab.drv.Do(func() { f.conn = c.(*stack.Conn) })
+	c.SetWriteDeadline(f.lab.Deadline(f.end - f.lab.Now()))
+	buf := make([]byte, 64<<10)
+	for {
+		if _, err := c.Write(buf); err != nil {
+			break // the deadline, or the network: then the rest of the time is a gap
+		}
+	}
+	f.lab.Sleep(f.end - f.lab.Now())
+	return nil
+}
+
+// sink reads what comes until the end.
+func (f *flow) sink(ln net.Listener) error {
+	c, err := ln.Accept()
+	if err != nil {
+		return nil // the flow has ended without a connection
+	}
+	defer c.Close()
+	c.SetReadDeadline(f.lab.Deadline(f.end - f.lab.Now()))
+	buf := make([]byte, 256<<10)
+	for {
+		n, err := c.Read(buf)
+		if n > 0 {
+			f.lab.drv.Do(func() { f.arrived(n, -1, f.lab.drv.Now()) })
+		}
+		if err != nil {
+			return nil
+		}
+	}
+}
+
+// requests sends requests over one connection, each when it is due or as soon as
+// the one before is answered; it takes as long as the user waits, from when it was due.
+func (f *flow) requests() error {
+	ln, addr, err := f.listen()
+	if err != nil {
+		return err
+	}
+	defer ln.Close()
+	f.lab.work(func() error { return echoTCP(ln) })
+	c, err := f.cfg.From.Dial("tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	f.lab.drv.Do(func() { f.conn = c.(*stack.Conn) })
+	buf := make([]byte, f.cfg.Size)
+	for due := f.lab.Now(); due < f.end; due += f.cfg.Interval {
+		if left := due - f.lab.Now(); left > 0 {
+			f.lab.Sleep(left)
+		}
+		f.lab.drv.Do(func() { f.left(due) })
+		c.SetDeadline(f.lab.Deadline(f.end + flowGrace - f.lab.Now()))
+		if _, err := c.Write(buf); err != nil {
+			break
+		}
+		if _, err := io.ReadFull(c, buf); err != nil {
+			break
+		}
+		f.lab.drv.Do(func() { f.arrived(len(buf), due, f.lab.drv.Now()) })
+	}
+	f.lab.Sleep(f.end - f.lab.Now())
+	return nil
+}
+
+// echoTCP answers one connection.
+func echoTCP(ln net.Listener) error {
+	c, err := ln.Accept()
+	if err != nil {
+		return nil
+	}
+	defer c.Close()
+	io.Copy(c, struct{ io.Reader }{c})
+	return nil
+}
+
+// datagrams sends numbered datagrams that say when they left.
+func (f *flow) datagrams() error {
+	in, err := f.cfg.To.ListenPacket("udp", ":0")
+	if err != nil {
+		return err
+	}
+	f.lab.work(func() error { return f.receive(in) })
+	port := in.LocalAddr().(*net.UDPAddr).Port
+	c, err := f.cfg.From.Dial("udp", net.JoinHostPort(f.cfg.To.addr.String(), strconv.Itoa(port)))
+	if err != nil {
+		in.Close()
+		return err
+	}
+	defer c.Close()
+	buf := make([]byte, f.cfg.Size)
+	for due := f.start; due < f.end; due += f.cfg.Interval {
+		f.lab.Sleep(due - f.lab.Now())
+		binary.BigEndian.PutUint64(buf, uint64(f.result.Sent))
+		binary.BigEndian.PutUint64(buf[8:], uint64(due))
+		f.lab.drv.Do(func() { f.left(due) })
+		if _, err := c.Write(buf); err != nil {
+			continue // an ICMP error in answer to an earlier one: it is lost
+		}
+	}
+	f.lab.Sleep(f.end + flowGrace - f.lab.Now())
+	return in.Close()
+}
+
+// receive counts datagrams, each once.
+func (f *flow) receive(in net.PacketConn) error {
+	buf := make([]byte, 65535)
+	seen := make(map[uint64]bool)
+	for {
+		n, _, err := in.ReadFrom(buf)
+		if errors.Is(err, net.ErrClosed) {
+			return nil
+		}
+		if err != nil || n < minFlowSize {
+			continue
+		}
+		number, sent := binary.BigEndian.Uint64(buf), time.Duration(binary.BigEndian.Uint64(buf[8:]))
+		if !seen[number] {
+			seen[number] = true
+			f.lab.drv.Do(func() { f.arrived(n, sent, f.lab.drv.Now()) })
+		}
+	}
+}
+
+// pings sends echo requests, each with a socket of its own, so that none waits
+// for another.
+func (f *flow) pings() error {
+	var sent int
+	results := make(chan struct{}, 1+f.cfg.For/f.cfg.Interval)
+	for due := f.start; due < f.end; due += f.cfg.Interval {
+		f.lab.Sleep(due - f.lab.Now())
+		f.lab.drv.Do(func() { f.left(due) })
+		sent++
+		f.lab.Go(func() {
+			r, err := f.cfg.From.PingWith(f.cfg.To.addr.String(), stack.PingConfig{Size: f.cfg.Size}, flowGrace)
+			if err == nil && r.Err() == nil {
+				f.lab.drv.Do(func() { f.arrived(f.cfg.Size, due, f.lab.drv.Now()) })
+			}
+			results <- struct{}{}
+		})
+	}
+	for range sent {
+		<-results
+	}
+	return nil
+}
