@@ -33,13 +33,14 @@ var layers = map[string][]string{
 	"emu":               {"link", "stack", "stack/netfilter", "stack/conntrack", "overlay", "kube", "kube/coredns", "emu/resolv", "pcap"},
 	"emu/resolv":        {},
 	"emu/shell":         {"emu", "link", "stack", "stack/netfilter", "stack/conntrack", "internal/typo"},
+	"emu/anatomy":       {"emu", "emu/shell", "link", "overlay"},
 	"emu/virtual":       {},
 	"emu/emutest":       {"emu", "emu/virtual", "link"},
 	"emu/conformance":   {},
 	"topo":              {"emu", "emu/shell", "link", "stack", "internal/typo"},
 	"bench":             {"emu", "emu/virtual", "link", "stack"},
 	"bench/ratios":      {"bench"},
-	"cmd/podwire":       {"topo", "emu", "emu/shell", "internal/typo", "emu/virtual", "overlay", "kube", "pcap", "pcap/diff"},
+	"cmd/podwire":       {"topo", "emu", "emu/anatomy", "emu/shell", "internal/typo", "emu/virtual", "overlay", "kube", "pcap", "pcap/diff"},
 }
 
 // rules are prefixes of import paths that only some packages may use, and why.

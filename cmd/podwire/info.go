@@ -21,10 +21,25 @@ type designInfo struct {
 func newDesigns() *cobra.Command {
 	var out *output
 	c := &cobra.Command{
-		Use:   "designs",
-		Short: "List the pod network designs that a scenario can name",
-		Args:  cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
+		Use:   "designs [NAME]",
+		Short: "List the pod network designs that a scenario can name, or take one apart",
+		Long: `Without a name, lists the designs that cluster.design of a scenario and --design
+of podwire run can name.
+
+With one, builds a small lab of two nodes with two pods each and prints what the
+design has put on a node and into a pod: devices, addresses, routes, neighbours,
+FDB, rules; then the way of a ping with its TTL at every point, and a traceroute.`,
+		Example: `  podwire designs
+  podwire designs flannel-vxlan
+  podwire designs flannel-wireguard -o json`,
+		Args: cobra.MaximumNArgs(1),
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return designNames(), cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				return takeApart(c.OutOrStdout(), args[0], *out)
+			}
 			var list []designInfo
 			for _, d := range overlay.Designs() {
 				list = append(list, designInfo{d.Name, d.Overhead, d.Summary})
