@@ -5,9 +5,9 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/podwire/podwire/emu"
-	"time"
 )
 
 // addSeeds gives a fuzz test the seed manifests, two examples and every mistake of
