@@ -41,6 +41,11 @@ type Config struct {
 	// CongestionControls. If empty, the first of them.
 	CongestionControl string
 
+	// Backlog is net.core.somaxconn: how many connections may be half open, or
+	// wait for Accept, at a listener. If zero, 4096. Beyond, SYNs are answered
+	// with cookies.
+	Backlog int
+
 	// OnEcho, if set, is told who asked whenever the host answers a ping. It is
 	// called with the driver's lock held.
 	OnEcho func(from netip.Addr)

@@ -202,14 +202,14 @@ func TestConntrackExhaustion(t *testing.T) {
 // that proves its address is accepted.
 func TestSYNFlood(t *testing.T) {
 	besiege(t, func(s *siege) {
-		s.do(func() { s.try(s.node.SetSysctl("net.netfilter.nf_conntrack_max", "20000")) })
-		got := s.spy()
+		s.do(func() { s.try(s.node.SetSysctl("net.netfilter.nf_conntrack_max", "2000")) })
+		got, backlog := s.spy(), s.node.cfg.Backlog
 		const over = 500
-		for i := range listenBacklog + over {
+		for i := range backlog + over {
 			s.attackIP(tcpPacket(fmt.Sprintf("10.9.%d.%d:1", i>>8, i&255), "10.0.0.1:80", tcpSYN, 1, 0, nil))
 		}
 		s.wait(0)
-		equal(t, "answers to SYNs", len(*got), listenBacklog+over)
+		equal(t, "answers to SYNs", len(*got), backlog+over)
 		if n := s.node.sockets.s.Stats().TCP.ListenOverflowSynCookieSent.Value(); n < over {
 			t.Errorf("%d of them are cookies, want %d at least", n, over)
 		}

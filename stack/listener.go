@@ -2,6 +2,7 @@ package stack
 
 import (
 	"bytes"
+	"cmp"
 	"net"
 	"net/netip"
 	"os"
@@ -14,7 +15,7 @@ import (
 	"gvisor.dev/gvisor/pkg/waiter"
 )
 
-// listenBacklog is net.core.somaxconn.
+// listenBacklog is the default of net.core.somaxconn.
 const listenBacklog = 4096
 
 // Listener accepts TCP connections. It implements net.Listener.
@@ -37,7 +38,7 @@ func (h *Host) Listen(network, address string) (net.Listener, error) {
 	h.drv.Do(func() { err = h.bind(&l.endpoint, base, at) })
 	if err == nil {
 		h.drv.Do(func() {
-			if terr := l.ep.Listen(listenBacklog); terr != nil {
+			if terr := l.ep.Listen(cmp.Or(h.cfg.Backlog, listenBacklog)); terr != nil {
 				err = sysErr("listen", terr)
 				return
 			}

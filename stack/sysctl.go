@@ -53,6 +53,7 @@ func init() {
 		},
 		sysctl{name: "net.ipv4.tcp_rmem", get: getReceiveBuffer, set: setReceiveBuffer}.inherit().with((*Host).applyTCP),
 		sysctl{name: "net.ipv4.tcp_congestion_control", get: getCongestion, set: setCongestion}.inherit().with((*Host).applyTCP),
+		number("net.core.somaxconn", listenBacklog, func(c *Config) *int { return &c.Backlog }),
 		number("net.ipv4.neigh.default.gc_thresh1", 128, func(c *Config) *int { return &c.Neighbours.Thresh1 }),
 		number("net.ipv4.neigh.default.gc_thresh2", 512, func(c *Config) *int { return &c.Neighbours.Thresh2 }),
 		number("net.ipv4.neigh.default.gc_thresh3", 1024, func(c *Config) *int { return &c.Neighbours.Thresh3 }),
