@@ -151,11 +151,10 @@ func (l *load) decodeFlowExpect(d *document, path string, n *yaml.Node, kind str
 func (f *Flows) Verb() string { return "flow" }
 
 func (f *Flows) title() string {
-	var names []string
-	for _, x := range f.List {
-		names = append(names, x.title())
+	if len(f.List) == 1 {
+		return f.List[0].title()
 	}
-	return strings.Join(names, ", ")
+	return plural(len(f.List), "flow") + " beside each other"
 }
 
 func (f *Flow) title() string {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	yaml "go.yaml.in/yaml/v3"
+
 	"github.com/podwire/podwire/emu"
 	"github.com/podwire/podwire/link"
 )
@@ -104,16 +106,24 @@ func (l *load) decodeSet(step mapping, s *Step) {
 	set.Target, set.Change = l.linkTarget(m), decodeLink(m)
 	for i := 0; i+1 < len(m.node.Content); i += 2 {
 		if k, v := m.node.Content[i], m.node.Content[i+1]; slices.Contains(linkKeys, k.Value) {
-			text := k.Value
-			if v.Value != "" {
-				text += " " + v.Value
-			}
-			set.changed = append(set.changed, text)
+			set.changed = append(set.changed, k.Value+" "+inline(v))
 		}
 	}
 	if len(set.changed) == 0 {
 		l.reportAt(m.d, m.node, Diagnostic{Rule: "missing-value", Message: m.what + ": nothing to change, want one or more of " + strings.Join(linkKeys, ", ")})
 	}
+}
+
+// inline writes a value in one line, for titles.
+func inline(n *yaml.Node) string {
+	if n.Kind != yaml.MappingNode {
+		return n.Value
+	}
+	var parts []string
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		parts = append(parts, n.Content[i].Value+" "+inline(n.Content[i+1]))
+	}
+	return "{" + strings.Join(parts, ", ") + "}"
 }
 
 // Verb implements Action.

@@ -63,7 +63,12 @@ func (v *Verdict) WriteText(w io.Writer) error {
 	t := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
 	for _, s := range v.Steps {
 		fmt.Fprintf(t, "%s\t%d\t%s\t%v\n", mark(s.Passed), s.Number, printable(s.Name), s.Took)
-		fmt.Fprintf(t, "\t\t  %s\t\n", s.Outcome)
+		if len(s.Flows) == 0 {
+			fmt.Fprintf(t, "\t\t  %s\t\n", s.Outcome)
+		}
+		for _, f := range s.Flows {
+			fmt.Fprintf(t, "\t\t  %s -> %s %s\t\n", f.From, f.To, f)
+		}
 		for _, c := range s.Checks {
 			if !c.Passed {
 				fmt.Fprintf(t, "\t\t  %s: got %s, want %s (%s)\t\n", c.What, c.Got, c.Want, s.Pos)
