@@ -23,6 +23,7 @@ type Machine struct {
 	addr      netip.Addr
 	plugs     []plug // into segments of the underlay; none for a pod
 	off       bool   // a node that is switched off
+	ownProxy  bool   // rules of a real kube-proxy were loaded
 	unplugged bool   // the cable was pulled
 	client    sync.Once
 	http      *http.Client

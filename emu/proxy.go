@@ -102,6 +102,9 @@ func (l *Lab) syncLocked() {
 	var script *netfilter.Script
 	for _, n := range l.nodes {
 		n.syncHealth()
+		if n.ownProxy {
+			continue
+		}
 		next := n.proxy.Sync(l.cluster)
 		sum := maphash.String(hashSeed, next)
 		if sum == n.rules {

@@ -66,6 +66,9 @@ func (sc *Scenario) addMachines(lab *emu.Lab) error {
 		if err == nil {
 			err = node.SetCable("", out, in)
 		}
+		if err == nil {
+			err = n.Rules.load(&node.Machine)
+		}
 		if err != nil {
 			return at(n.Name.Pos, err)
 		}
@@ -77,6 +80,9 @@ func (sc *Scenario) addMachines(lab *emu.Lab) error {
 		})
 		if err == nil {
 			err = host.SetCable("", out, in)
+		}
+		if err == nil {
+			err = h.Rules.load(&host.Machine)
 		}
 		if err != nil {
 			return at(h.Name.Pos, err)

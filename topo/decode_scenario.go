@@ -90,18 +90,19 @@ func (l *load) decodeNodes(m mapping) {
 }
 
 func (l *load) decodeNode(d *document, p string, n *yaml.Node) {
-	m, ok := l.mapping(d, n, p, "name", "address", "podCIDR", "link", "routes", "labels")
+	m, ok := l.mapping(d, n, p, "name", "address", "podCIDR", "link", "routes", "labels", "iptables", "ipset")
 	if !ok {
 		return
 	}
 	node := Node{Name: l.name(m), Address: m.addr("address"), PodCIDR: m.prefix("podCIDR"), Labels: l.labels(m, "labels")}
 	node.Link, node.Routes = m.link("link"), l.routes(m)
+	node.Rules = l.rules(m)
 	l.sc.Cluster.Nodes = append(l.sc.Cluster.Nodes, node)
 }
 
 func (l *load) decodeHost(d *document, p string, n *yaml.Node) {
-	if m, ok := l.mapping(d, n, p, "name", "address", "link", "routes", "sysctls"); ok {
-		l.sc.Hosts = append(l.sc.Hosts, Host{Name: l.name(m), Address: m.addr("address"), Link: m.link("link"), Routes: l.routes(m), Sysctls: l.sysctls(m)})
+	if m, ok := l.mapping(d, n, p, "name", "address", "link", "routes", "sysctls", "iptables", "ipset"); ok {
+		l.sc.Hosts = append(l.sc.Hosts, Host{Name: l.name(m), Address: m.addr("address"), Link: m.link("link"), Routes: l.routes(m), Sysctls: l.sysctls(m), Rules: l.rules(m)})
 	}
 }
 

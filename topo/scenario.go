@@ -58,6 +58,7 @@ type Node struct {
 	Link    Link                // the node's cable; unset fields are the segment's
 	Routes  []Route             // besides the default route to the segment's router
 	Labels  map[string]string   // always holds kubernetes.io/hostname
+	Rules   Rules               // netfilter rules besides those of design and kube-proxy
 }
 
 // Host is a machine outside the cluster.
@@ -68,6 +69,7 @@ type Host struct {
 	Link    Link              // the host's cable; unset fields are the segment's
 	Routes  []Route           // besides the default route to the segment's router
 	Sysctls map[string]string // kernel parameters, by name
+	Rules   Rules             // netfilter rules
 }
 
 // Pod is one pod to run, whichever way it was declared.

@@ -76,6 +76,9 @@ func (m *portMatch) test(e *eval, _ []uint64) bool {
 func (m *portMatch) appendTo(b []byte) []byte {
 	b = m.sport.appendTo(b, " --sport")
 	b = m.dport.appendTo(b, " --dport")
+	if m.option != 0 {
+		b = strconv.AppendUint(append(appendNot(b, m.optionNeg), " --tcp-option "...), uint64(m.option), 10)
+	}
 	if m.flagTest {
 		b = append(appendNot(b, m.flagNeg), " --tcp-flags "...)
 		b = appendFlags(append(appendFlags(b, m.flagMask), ' '), m.flagWant)
