@@ -83,9 +83,6 @@ func (m *portMatch) appendTo(b []byte) []byte {
 		b = append(appendNot(b, m.flagNeg), " --tcp-flags "...)
 		b = appendFlags(append(appendFlags(b, m.flagMask), ' '), m.flagWant)
 	}
-	if m.option != 0 {
-		b = strconv.AppendUint(append(appendNot(b, m.optionNeg), " --tcp-option "...), uint64(m.option), 10)
-	}
 	return b
 }
 
