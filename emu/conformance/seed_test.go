@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/podwire/podwire/emu"
 	"github.com/podwire/podwire/emu/emutest"
@@ -38,12 +39,42 @@ func TestSameSeedSameBytes(t *testing.T) {
 	}
 }
 
+// Encryption is no exception: keys, indices and jitter come from the seed.
+func TestSameSeedSameCiphertext(t *testing.T) {
+	sum := func(seed uint64) [32]byte {
+		cfg := emu.Config{Nodes: 3, Seed: seed, Design: "flannel-wireguard"}
+		s, _ := captureSumOf(t, cfg, func(t *testing.T, lab *emutest.Lab) {
+			a, b := lab.Pod("a", "node1"), lab.Pod("b", "node2", 80)
+			lab.Pod("c", "node3", 80)
+			for range 3 {
+				a.Get("http://b/hostname")
+				b.Get("http://c/hostname")
+				lab.Sleep(100 * time.Second) // handshakes again
+			}
+		})
+		return s
+	}
+	want := sum(1)
+	if got := sum(1); got != want {
+		t.Errorf("sha256 %x, then %x", want[:8], got[:8])
+	}
+	if other := sum(2); other == want {
+		t.Error("seeds 1 and 2 give the same file")
+	}
+}
+
 // captureSum plays everything with a seed and returns the hash and the length
 // of the capture. The head of the file does not name the seed.
 func captureSum(t *testing.T, seed uint64) (sum [32]byte, size int) {
 	t.Helper()
+	return captureSumOf(t, emu.Config{Nodes: 2, Seed: seed}, everything)
+}
+
+// captureSumOf is captureSum for any lab and anything that is played in it.
+func captureSumOf(t *testing.T, cfg emu.Config, play func(*testing.T, *emutest.Lab)) (sum [32]byte, size int) {
+	t.Helper()
 	var file bytes.Buffer
-	emutest.Run(t, emu.Config{Nodes: 2, Seed: seed}, func(t *testing.T, lab *emutest.Lab) {
+	emutest.Run(t, cfg, func(t *testing.T, lab *emutest.Lab) {
 		w, err := pcap.NewWriter(&file, pcap.Section{Application: "podwire"})
 		if err != nil {
 			t.Fatal(err)
@@ -52,7 +83,7 @@ func captureSum(t *testing.T, seed uint64) (sum [32]byte, size int) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		everything(t, lab)
+		play(t, lab)
 		if err := c.Close(); err != nil {
 			t.Fatal(err)
 		}
