@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -19,15 +20,15 @@ type userProxy struct {
 	node *Node
 	cfg  overlay.Proxy
 
-	mu     sync.Mutex // guards socks and closed
-	socks  map[io.Closer]bool
+	mu     sync.Mutex  // guards socks and closed
+	socks  []io.Closer // in the order in which they were opened, so that they close in it
 	closed bool
 }
 
 // startProxies starts what the design wants to run on the node for the pod.
 func (p *Pod) startProxies() error {
 	for _, cfg := range p.net.Proxies {
-		u := &userProxy{node: p.node, cfg: cfg, socks: make(map[io.Closer]bool)}
+		u := &userProxy{node: p.node, cfg: cfg}
 		serve := u.listenTCP
 		if cfg.Proto == "udp" {
 			serve = u.listenUDP
@@ -46,7 +47,7 @@ func (u *userProxy) keep(c io.Closer) bool {
 	u.mu.Lock()
 	ended := u.closed
 	if !ended {
-		u.socks[c] = true
+		u.socks = append(u.socks, c)
 	}
 	u.mu.Unlock()
 	if ended {
@@ -58,7 +59,7 @@ func (u *userProxy) keep(c io.Closer) bool {
 // drop closes a socket and forgets it.
 func (u *userProxy) drop(c io.Closer) {
 	u.mu.Lock()
-	delete(u.socks, c)
+	u.socks = slices.DeleteFunc(u.socks, func(o io.Closer) bool { return o == c })
 	u.mu.Unlock()
 	c.Close()
 }
@@ -69,7 +70,7 @@ func (u *userProxy) close() {
 	socks := u.socks
 	u.socks, u.closed = nil, true
 	u.mu.Unlock()
-	for c := range socks {
+	for _, c := range socks {
 		c.Close()
 	}
 }

@@ -150,9 +150,9 @@ func (n *calicoNode) loadProfile(namespace string) error {
 	n.profiles[namespace] = true
 	var b strings.Builder
 	b.WriteString("*filter\n")
-	for prefix, way := range map[string]string{"cali-pri-": "ingress", "cali-pro-": "egress"} {
-		chain := limitedChain(prefix, "kns."+namespace)
-		fmt.Fprintf(&b, ":%[1]s - [0:0]\n-A %[1]s -m comment --comment \"Profile kns.%[2]s %[3]s\" -j MARK --set-xmark 0x10000/0x10000\n-A %[1]s -m mark --mark 0x10000/0x10000 -j RETURN\n", chain, namespace, way)
+	for _, dir := range []struct{ prefix, way string }{{"cali-pri-", "ingress"}, {"cali-pro-", "egress"}} {
+		chain := limitedChain(dir.prefix, "kns."+namespace)
+		fmt.Fprintf(&b, ":%[1]s - [0:0]\n-A %[1]s -m comment --comment \"Profile kns.%[2]s %[3]s\" -j MARK --set-xmark 0x10000/0x10000\n-A %[1]s -m mark --mark 0x10000/0x10000 -j RETURN\n", chain, namespace, dir.way)
 	}
 	b.WriteString("COMMIT\n")
 	return n.load(b.String())
