@@ -191,7 +191,7 @@ func TestFirstPacketCostsTheSame(t *testing.T) {
 	}
 	first, later := looked(10)
 	t.Logf("rules that a datagram is held against: the first of a flow %d, later ones %d", first, later)
-	for _, services := range []int{100, 1000} {
+	for _, services := range []int{1000} {
 		if f, l := looked(services); f != first || l != later {
 			t.Errorf("%d Services: %d and %d rules, want %d and %d as with 10", services, f, l, first, later)
 		}
