@@ -60,6 +60,10 @@ type Config struct {
 	// names are known without a packet.
 	DNS bool
 
+	// Proxy is the mode in which Services are served: [ProxyIPTables], which is
+	// meant if it is empty, or [ProxySocket].
+	Proxy string
+
 	// LoadBalancers is the pool of addresses for Services of type LoadBalancer, a
 	// range within the underlay. One node answers ARP requests for each address and
 	// announces it, as MetalLB does in L2 mode; should it fail, another takes over
@@ -106,6 +110,9 @@ type Underlay struct {
 }
 
 func (c *Config) setDefaults() {
+	if c.Proxy == "" {
+		c.Proxy = ProxyIPTables
+	}
 	if c.Design == "" {
 		c.Design = "flannel-vxlan"
 	}
@@ -141,6 +148,7 @@ type Lab struct {
 	source   uint32          // of the lab's own timers
 	dns      *dnsService     // nil in a lab without DNS
 	speakers map[netip.Addr]*speaker
+	sockets  *socketLB     // nil unless sockets are balanced
 	changed  time.Duration // when Services, endpoints or pods last did
 	closed   bool
 
@@ -202,6 +210,9 @@ func (c *Config) check(d overlay.Design) error {
 		ranges = nil
 	}
 	if err := c.Underlay.check(d.Name, d.Overhead, ranges); err != nil {
+		return err
+	}
+	if err := c.checkProxy(); err != nil {
 		return err
 	}
 	return c.checkPool()

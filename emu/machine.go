@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"sync"
 	"time"
 
@@ -74,9 +75,12 @@ func (m *Machine) DialContext(ctx context.Context, network, address string) (net
 	if err != nil {
 		return nil, &net.OpError{Op: "dial", Net: network, Err: err}
 	}
+	number, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return nil, &net.OpError{Op: "dial", Net: network, Err: &net.AddrError{Err: "invalid port", Addr: address}}
+	}
 	if host == "" {
-		m.lab.syncRules()
-		return m.stack.DialContext(ctx, network, address)
+		host = "127.0.0.1"
 	}
 	addrs, err := m.LookupContext(ctx, host)
 	if err != nil {
@@ -84,8 +88,7 @@ func (m *Machine) DialContext(ctx context.Context, network, address string) (net
 	}
 	var first error
 	for _, a := range addrs {
-		m.lab.syncRules()
-		c, err := m.stack.DialContext(ctx, network, net.JoinHostPort(a.String(), port))
+		c, err := m.dial(ctx, network, netip.AddrPortFrom(a, uint16(number)))
 		if err == nil {
 			return c, nil
 		}
@@ -108,7 +111,11 @@ func (m *Machine) Listen(network, address string) (net.Listener, error) {
 // ListenPacket opens a UDP socket like net.ListenPacket.
 func (m *Machine) ListenPacket(network, address string) (net.PacketConn, error) {
 	m.lab.syncRules()
-	return m.stack.ListenPacket(network, address)
+	c, err := m.stack.ListenPacket(network, address)
+	if err == nil && m.lab.cfg.Proxy == ProxySocket {
+		return &balancedPacketConn{c, m, make(map[netip.AddrPort]netip.AddrPort)}, nil
+	}
+	return c, err
 }
 
 // HTTPClient returns the machine's HTTP client: connections and names are the

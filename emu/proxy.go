@@ -119,6 +119,7 @@ func (l *Lab) syncLocked() {
 		}
 	}
 	l.dropStaleUDP()
+	l.syncSockets()
 	l.elect()
 }
 

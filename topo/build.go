@@ -23,7 +23,7 @@ func (sc *Scenario) build(cfg RunConfig) (*emu.Lab, error) {
 		Sysctls:  sc.Cluster.Sysctls,
 		Settle:   cfg.Settle,
 
-		ProxySyncDelay: sc.Cluster.ProxySyncDelay.Value, LoadBalancers: sc.Cluster.LoadBalancers.Value,
+		Proxy: sc.Cluster.Proxy.Value, ProxySyncDelay: sc.Cluster.ProxySyncDelay.Value, LoadBalancers: sc.Cluster.LoadBalancers.Value,
 	})
 	if err != nil {
 		return nil, at(u.Pos, err)

@@ -6,6 +6,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/podwire/podwire/emu"
 )
 
 // Validator checks one decoded Kubernetes object as the API server would and
@@ -21,7 +23,8 @@ type Loader struct {
 	// Design, if not empty, is taken instead of cluster.design: what is found is
 	// what is wrong with the scenario over that design.
 	Design string
-	// Proxies lists the known values of cluster.proxy. If empty, "iptables".
+	// Proxies lists the known values of cluster.proxy, the default first. If empty,
+	// those of emu.ProxyModes.
 	Proxies []string
 	// Validators holds API-server validation by kind, e.g. "Service". Objects
 	// of a kind without an entry are not validated.
@@ -76,7 +79,7 @@ type load struct {
 
 func newLoad(ld Loader, path string) *load {
 	if len(ld.Proxies) == 0 {
-		ld.Proxies = []string{"iptables"}
+		ld.Proxies = emu.ProxyModes()
 	}
 	return &load{Loader: ld, sc: &Scenario{File: path}, order: map[string]int{}, sources: map[string]*source{}, declared: map[string]Pos{}}
 }
