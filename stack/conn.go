@@ -302,6 +302,9 @@ func (c *Conn) end() {
 	}
 	c.host.sockets.ended(c)
 	c.events.EventUnregister(&c.entry)
+	if c.net == "tcp" {
+		c.host.sockets.leaves(c.ep)
+	}
 	c.ep.Close()
 	c.host.sockets.touched()
 }

@@ -132,10 +132,14 @@ func (fl *flow) dress(n *netstack, ip ipv4, f *link.Frame) {
 	}
 	switch {
 	case flags&tcpSYN != 0:
-		fl.window = n.windowOf(seg)
+		fl.fin.drop()
+		fl.fin, fl.window = finAck{}, n.windowOf(seg)
 		setWindow(seg, fl.window.initial())
 	case flags&(tcpRST|tcpACK) == tcpACK:
 		ack := binary.BigEndian.Uint32(seg[8:])
+		if flags == tcpACK && fl.fin.alone && ack == fl.fin.seq {
+			id = 0 // no socket is left: a time-wait entry answers (tcp_v4_timewait_ack)
+		}
 		setWindow(seg, fl.window.offer(ack, binary.BigEndian.Uint16(seg[14:])))
 	}
 	ip.setIDAndFlags(id, flagDF)

@@ -4,6 +4,10 @@ import (
 	"encoding/binary"
 	"time"
 
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
+
 	"github.com/podwire/podwire/link"
 )
 
@@ -15,7 +19,11 @@ type finAck struct {
 	size  uint32 // bytes of the segment that had the FIN, which counts as one
 	heard bool   // the FIN has come in
 	sent  bool   // it was acknowledged, or we had sent our own FIN before
-	frame *link.Frame
+
+	closed bool // our application has closed the connection
+	alone  bool // it had, and the peer had acknowledged that, when the FIN came in
+
+	frame *link.Frame // waits
 	timer *link.Timer
 }
 
@@ -28,15 +36,31 @@ const (
 	delayedBytes = 536
 )
 
-// heardFIN takes note of a FIN that has come in.
-func (n *netstack) heardFIN(ip ipv4) {
+// heardFIN takes note of a FIN that has come in for an endpoint.
+func (n *netstack) heardFIN(ep stack.TransportEndpoint, ip ipv4) {
 	f := n.answered(ip)
 	if f == nil || f.fin.heard {
 		return
 	}
 	seg := ip.payload()
+	if e, ok := ep.(*tcp.Endpoint); ok && f.fin.closed {
+		f.fin.alone = e.EndpointState() == tcp.StateFinWait2
+	}
 	f.fin.heard, f.fin.size = true, uint32(len(seg)-int(seg[12]>>4)*4)+1
 	f.fin.seq = binary.BigEndian.Uint32(seg[4:]) + f.fin.size
+}
+
+// leaves takes note of an application that closes a connection.
+func (n *netstack) leaves(ep tcpip.Endpoint) {
+	local, err := ep.GetLocalAddress()
+	remote, err2 := ep.GetRemoteAddress()
+	if err != nil || err2 != nil || local.Addr.Len() != 4 || remote.Addr.Len() != 4 {
+		return
+	}
+	k := flowKey{src: local.Addr.As4(), dst: remote.Addr.As4(), sport: local.Port, dport: remote.Port, proto: protoTCP}
+	if f := n.flows[k]; f != nil {
+		f.fin.closed = true
+	}
 }
 
 // holdsBack reports whether a packet of the flow is the acknowledgement of a FIN

@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"encoding/binary"
 	"fmt"
 	"testing"
 	"time"
@@ -56,4 +57,63 @@ func TestFINIsAcknowledgedLate(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestTimeWaitAnswersWithoutNumber: the acknowledgement of a FIN has no
+// identification if the application had closed and the peer had acknowledged
+// that; a connection that was only half closed, or closed just now, numbers it.
+func TestTimeWaitAnswersWithoutNumber(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		close func(n *network, c, s *Conn)
+		zero  bool
+	}{
+		{"closed long before", func(n *network, c, s *Conn) { c.Close(); n.wait(time.Second); s.Close() }, true},
+		{"closed just before", func(n *network, c, s *Conn) { c.Close(); n.wait(time.Millisecond); s.Close() }, false},
+		{"half closed", func(n *network, c, s *Conn) { c.CloseWrite(); n.wait(time.Second); s.Close() }, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			inBubble(t, func(n *network) {
+				c, s, _ := tcpPair(n, link.WireConfig{})
+				rec := n.record(c.host.Device("eth0"))
+				tt.close(n, c, s)
+				n.wait(time.Second)
+				sent := rec.sent()
+				last := sent[len(sent)-1]
+				equal(t, "last segment", tcpFlags(last.payload()[13]), "A")
+				equal(t, "its identification is 0", last.id() == 0, tt.zero)
+				equal(t, "its DF", last.dontFragment(), true)
+				c.Close()
+			})
+		})
+	}
+}
+
+// TestPortUsedAgain: what is known of a connection's end does not outlive it.
+func TestPortUsedAgain(t *testing.T) {
+	inBubble(t, func(n *network) {
+		_, d, st := host1(n, Config{Name: "a"})
+		h := n.hosts[0]
+		ln, err := h.Listen("tcp", ":80")
+		n.try(err)
+		defer ln.Close()
+		for round := range 2 {
+			isn := uint32(1000 + round*1000000)
+			st.sendIP(d, tcpPacket("10.0.0.2:1234", "10.0.0.1:80", tcpSYN, isn, 0, nil))
+			got := st.take()
+			seq := binary.BigEndian.Uint32(got[len(got)-1].ip().payload()[4:]) + 1
+			st.sendIP(d, tcpPacket("10.0.0.2:1234", "10.0.0.1:80", tcpACK, isn+1, seq, nil))
+			c, err := ln.Accept()
+			n.try(err)
+			st.take()
+			st.sendIP(d, tcpPacket("10.0.0.2:1234", "10.0.0.1:80", tcpACK|tcpFIN, isn+1, seq, nil))
+			equal(t, fmt.Sprint("answers to the FIN at once, round ", round+1), len(st.take()), 0)
+			n.wait(50 * time.Millisecond)
+			equal(t, fmt.Sprint("answers to the FIN later, round ", round+1), len(st.take()), 1)
+			c.Close()
+			st.take()
+			st.sendIP(d, tcpPacket("10.0.0.2:1234", "10.0.0.1:80", tcpACK, isn+2, seq+1, nil))
+			n.wait(time.Second)
+		}
+	})
 }

@@ -45,7 +45,7 @@ func (n *netstack) injectAt(p *packet, c *nic, src, dst uint16) bool {
 		return false
 	}
 	if proto == tcp.ProtocolNumber {
-		n.heard(ip)
+		n.heard(ep, ip)
 		n.queueTCP(c, ep, id, ip)
 	} else {
 		c.deliver(ip)
@@ -57,10 +57,10 @@ func (n *netstack) injectAt(p *packet, c *nic, src, dst uint16) bool {
 
 // heard takes note of what a segment for a socket says about the segments that
 // will answer it.
-func (n *netstack) heard(ip ipv4) {
+func (n *netstack) heard(ep stack.TransportEndpoint, ip ipv4) {
 	switch seg := ip.payload(); {
 	case seg[13]&tcpFIN != 0:
-		n.heardFIN(ip)
+		n.heardFIN(ep, ip)
 	case seg[13]&(tcpSYN|tcpACK) == tcpSYN|tcpACK && tcpOption(seg, 3, 1) == nil:
 		if f := n.answered(ip); f != nil {
 			f.window.noScale()

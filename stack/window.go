@@ -12,8 +12,8 @@ import (
 // the free space, no more than a threshold that grows as data comes in, never
 // less than what was offered before, rounded up to the scale. gVisor's own
 // window is the free space, and bounds everything: it accepts no more. Its
-// buffers are a little larger than a Linux socket's would be, so that there is
-// room to round up into (see windowSlack).
+// buffers are larger than tcp_rmem says, so that it offers as much (see
+// windowSlack).
 //
 // One exception: gVisor's first window is 20 segments whatever the size of its
 // buffer, and grows with the first data that it has acknowledged. A peer sends
@@ -37,10 +37,13 @@ type rcvWindow struct {
 // acknowledgement (RFC 6928 §2).
 const firstFlight = 10
 
-// windowSlack is how many bytes gVisor's buffer is larger than tcp_rmem says: two
-// units of the window's scale, at half a byte of window for a byte of buffer.
+// windowSlack is how many bytes gVisor's buffer is larger than tcp_rmem says. Half
+// as large again: gVisor takes every byte of window to cost two of buffer, and so
+// does Linux at first, but once it has seen segments of some size it finds that
+// three quarters of its buffer can be offered. And two units of the window's
+// scale, to round up into.
 func windowSlack(b Buffer) int {
-	return 4 << tcp.FindWndScale(seqnum.Size(b.Max))
+	return b.Default/2 + 4<<tcp.FindWndScale(seqnum.Size(b.Max))
 }
 
 // windowOf begins the window of a connection with its SYN or SYN-ACK: the

@@ -1,6 +1,9 @@
 package conformance
 
 import (
+	"bytes"
+	"io"
+	"net"
 	"time"
 
 	"github.com/podwire/podwire/emu"
@@ -24,6 +27,8 @@ var kernelScenes = []kernelScene{
 		{"svc-same-p1a-eth0", "default/p1a/eth0"}, {"svc-same-n1-veth1a", "node1/veth(p1a)"}, {"svc-same-n1-cni0", "node1/cni0"},
 		{"svc-same-n1-veth1b", "node1/veth(p1b)"}, {"svc-same-p1b-eth0", "default/p1b/eth0"},
 	}},
+	{name: "conversation", sysctls: map[string]string{"net.ipv4.tcp_rmem": "4096 131072 6291456"}, play: (*kernelLab).conversation,
+		points: [][2]string{{"tcp-conversation-p1b-eth0", "default/p1b/eth0"}}},
 	{name: "other node", play: func(l *kernelLab) {
 		l.exchange(exchange{&l.p1b.Machine, &l.p2a.Machine, "10.96.0.102:80", l.answers("svc-cross-p2a-eth0", "from vm")[0], 70 * us, 140 * us})
 	}, points: [][2]string{
@@ -140,6 +145,57 @@ func (l *kernelLab) allKinds() {
 		l.ping(a, "10.244.2.2", cfg, true)
 		l.Sleep(5 * time.Millisecond)
 	}
+}
+
+// conversation is p1b and p1a saying x in turns, each 20 ms after it has heard the
+// other, so and so many times; p1b closes, and p1a 100 ms later.
+func (l *kernelLab) conversation() {
+	turns := []int{5, 40, 1000, 1000, 1398, 100, 200, 200}
+	speak := func(c net.Conn, first int) error {
+		for i, n := range turns {
+			if i%2 != first {
+				if _, err := io.ReadFull(c, make([]byte, n)); err != nil {
+					return err
+				}
+				continue
+			}
+			l.Sleep(20 * time.Millisecond)
+			if _, err := c.Write(bytes.Repeat([]byte("x"), n)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	ln, err := l.p1a.Listen("tcp", ":8080")
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer ln.Close()
+	done := make(chan error, 1)
+	l.Go(func() {
+		c, err := ln.Accept()
+		if err == nil {
+			err = speak(c, 1)
+			c.Read(make([]byte, 1))
+			l.Sleep(110 * time.Millisecond)
+			c.Close()
+		}
+		done <- err
+	})
+	c, err := l.p1b.Dial("tcp", "10.244.1.2:8080")
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.Sleep(10 * time.Millisecond)
+	if err := speak(c, 0); err != nil {
+		l.t.Error(err)
+	}
+	l.Sleep(20 * time.Millisecond)
+	c.Close()
+	if err := <-done; err != nil {
+		l.t.Error(err)
+	}
+	l.Sleep(10 * time.Millisecond)
 }
 
 // wrongMTU is p1a with an MTU of 1500 on a node with 1450.
