@@ -106,6 +106,9 @@ func (n *netstack) output(pkt *stack.PacketBuffer, unsummed bool) {
 	if ip := p.ip(); ip.fragment() {
 		n.dressFragment(ip)
 	} else {
+		if n.tooBig(&p) {
+			return
+		}
 		fl := n.flowOf(ip)
 		if fl.holdsBack(n, &p) {
 			return

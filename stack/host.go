@@ -97,6 +97,7 @@ type Host struct {
 	tunnels   map[uint16]func(Outer, *link.Frame)
 	protocols map[byte]func(Outer, *link.Frame) bool
 	pathMTUs  pathMTUs
+	redirects redirects
 	pings     map[uint16]*PingConn
 	probes    map[probeKey]func(ipv4) // of traceroute
 	sockets   netstack

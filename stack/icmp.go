@@ -127,7 +127,7 @@ func (h *Host) sendError(p *packet, typ, code byte, info uint32) {
 	if h.isLocal(dst) {
 		from = dst
 	}
-	if !(typ == icmpUnreachable && code == codeFragNeeded) && !out.loopback && !h.icmp.allow(h.now(), src) {
+	if typ != icmpRedirect && !(typ == icmpUnreachable && code == codeFragNeeded) && !out.loopback && !h.icmp.allow(h.now(), src) {
 		return
 	}
 	quote := min(len(ip), errorSize-ipv4MinHeader-icmpHeader)
@@ -214,8 +214,13 @@ func (h *Host) receiveError(p *packet) {
 		h.drop(p, DropBadHeader)
 		return
 	}
-	if msg := p.ip().payload(); msg[0] == icmpUnreachable && msg[1] == codeFragNeeded {
+	if msg := p.ip().payload(); msg[0] == icmpUnreachable && msg[1] == codeFragNeeded && h.owns(quoted) {
 		h.learnPathMTU(quoted, int(binary.BigEndian.Uint16(msg[6:])))
+	}
+	if msg := p.ip().payload(); msg[0] == icmpRedirect {
+		h.heardRedirect(p.ip().src(), msg[1], netip.AddrFrom4([4]byte(msg[4:8])), quoted)
+		p.frame.Release()
+		return
 	}
 	about := quoted.payload()
 	if quoted.proto() == protoICMP {

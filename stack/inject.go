@@ -86,6 +86,23 @@ type tcpQueue interface {
 	QueuePacket(stack.TransportEndpoint, stack.TransportEndpointID, *stack.PacketBuffer)
 }
 
+// sent reports whether there is a socket that may have sent a packet.
+func (n *netstack) sent(quoted ipv4) bool {
+	src, dst, ok := quoted.ports()
+	if n.s == nil || !ok {
+		return false
+	}
+	id := stack.TransportEndpointID{
+		LocalPort: src, LocalAddress: tcpip.AddrFrom4([4]byte(quoted[12:16])),
+		RemotePort: dst, RemoteAddress: tcpip.AddrFrom4([4]byte(quoted[16:20])),
+	}
+	dev := n.host.lo
+	if _, d, ok := n.host.Source(quoted.dst()); ok {
+		dev = d
+	}
+	return n.s.FindTransportEndpoint(header.IPv4ProtocolNumber, tcpip.TransportProtocolNumber(quoted.proto()), id, tcpip.NICID(dev.Index)) != nil
+}
+
 // injectError hands an ICMP error to the socket that it is about. It owns p.
 func (n *netstack) injectError(p *packet) {
 	quoted := ipv4Quoted(p.ip())

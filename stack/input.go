@@ -157,6 +157,9 @@ func (h *Host) forward(p *packet) {
 		return
 	}
 	ip.decrementTTL()
+	if p.out == p.in && h.wantsRedirect(p) {
+		h.sendRedirect(p)
+	}
 	if !h.hook(netfilter.Forward, p) {
 		return
 	}
@@ -185,7 +188,7 @@ func (h *Host) routeOutput(p *packet, dst netip.Addr) bool {
 		h.drop(p, DropNoRoute)
 		return false
 	}
-	p.out, p.via = r.Dev, r.Via
+	p.out, p.via = r.Dev, h.nextHop(r, dst)
 	if !p.via.IsValid() || dst.IsMulticast() || isLimitedBroadcast(dst) {
 		p.via = dst // a group is on the link, whatever the route's next hop
 	}

@@ -32,7 +32,7 @@ func (h *Host) setMSS(p *packet, a netfilter.MSSAction) bool {
 	}
 	want := a.Set
 	if a.Clamp {
-		mtu := min(p.out.MTU, h.reverseMTU(ip))
+		mtu := min(h.pathMTU(ip.dst(), p.out.MTU), h.reverseMTU(ip))
 		if mtu <= mssHeaders {
 			return false
 		}
@@ -104,5 +104,5 @@ func (h *Host) reverseMTU(ip ipv4) int {
 	if !ok {
 		return 65535
 	}
-	return dev.MTU
+	return h.pathMTU(ip.src(), dev.MTU)
 }
