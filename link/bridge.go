@@ -145,10 +145,12 @@ func (b *Bridge) aged(e *fdbEntry) bool {
 	return !e.static && b.drv.now-e.seen >= ageing
 }
 
-// isLinkLocalGroup reports whether mac is one of 01:80:c2:00:00:00 to 0f, which
-// a bridge never forwards (IEEE 802.1D §7.12.6).
+// isLinkLocalGroup reports whether mac is one of 01:80:c2:00:00:01 to 0f, which
+// a bridge never forwards (IEEE 802.1D §7.12.6). The first of the block, that of
+// spanning tree, passes a Linux bridge on which spanning tree is off, so that
+// others can find loops through it.
 func isLinkLocalGroup(mac MAC) bool {
-	return mac.key()&^0xf == 0x0180c2000000
+	return mac.key()&^0xf == 0x0180c2000000 && mac.key()&0xf != 0
 }
 
 // receive handles a frame that came in by a port.

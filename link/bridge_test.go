@@ -108,7 +108,7 @@ func TestBridgeRefuses(t *testing.T) {
 			src, dst MAC
 			why      Reason
 		}{
-			{"group 00", mac(1), MAC{1, 0x80, 0xc2, 0, 0, 0}, DropLinkLocal},
+			{"group 01", mac(1), MAC{1, 0x80, 0xc2, 0, 0, 1}, DropLinkLocal},
 			{"group 0f", mac(1), MAC{1, 0x80, 0xc2, 0, 0, 15}, DropLinkLocal},
 			{"group source", MAC{3, 0, 0, 0, 0, 1}, mac(2), DropSource},
 			{"zero source", MAC{}, mac(2), DropSource},
