@@ -23,9 +23,10 @@ examples: ## Run every example scenario
 
 # Independent judges that tests ask: a decoder, and the real iptables. Where they
 # cannot be installed, the tests that want them fail and say how to go without.
-tools: ## Install tshark, iptables, ipset and iproute2 if they are missing (Debian, as root)
+tools: ## Install tshark, tcpdump, iptables, ipset and iproute2 if they are missing (Debian, as root)
 	@missing=; \
 	command -v tshark >/dev/null || missing="$$missing tshark"; \
+	command -v tcpdump >/dev/null || missing="$$missing tcpdump"; \
 	command -v iptables-restore >/dev/null || missing="$$missing iptables"; \
 	command -v ip >/dev/null || missing="$$missing iproute2"; \
 	command -v ipset >/dev/null || missing="$$missing ipset"; \

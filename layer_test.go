@@ -22,6 +22,7 @@ var layers = map[string][]string{
 	"link":              {},
 	"pcap":              {},
 	"pcap/diff":         {"pcap"},
+	"pcap/text":         {"pcap", "internal/typo"},
 	"kube":              {},
 	"kube/coredns":      {"kube"},
 	"internal/typo":     {},
@@ -32,7 +33,7 @@ var layers = map[string][]string{
 	"overlay":           {"link", "stack", "stack/netfilter", "overlay/wireguard"},
 	"emu":               {"link", "stack", "stack/netfilter", "stack/conntrack", "overlay", "kube", "kube/coredns", "emu/resolv", "pcap"},
 	"emu/resolv":        {},
-	"emu/shell":         {"emu", "link", "stack", "stack/netfilter", "stack/conntrack", "internal/typo"},
+	"emu/shell":         {"emu", "pcap", "pcap/text", "link", "stack", "stack/netfilter", "stack/conntrack", "internal/typo"},
 	"emu/anatomy":       {"emu", "emu/shell", "link", "overlay"},
 	"emu/virtual":       {},
 	"emu/emutest":       {"emu", "emu/virtual", "link"},
@@ -40,7 +41,7 @@ var layers = map[string][]string{
 	"topo":              {"emu", "emu/shell", "link", "stack", "internal/typo"},
 	"bench":             {"emu", "emu/virtual", "link", "stack"},
 	"bench/ratios":      {"bench"},
-	"cmd/podwire":       {"topo", "emu", "emu/anatomy", "emu/shell", "internal/typo", "emu/virtual", "overlay", "kube", "pcap", "pcap/diff"},
+	"cmd/podwire":       {"topo", "emu", "emu/anatomy", "emu/shell", "internal/typo", "emu/virtual", "overlay", "kube", "pcap", "pcap/diff", "pcap/text"},
 }
 
 // rules are prefixes of import paths that only some packages may use, and why.

@@ -21,7 +21,8 @@ import (
 // labFlags are the flags of the commands that look into a lab.
 type labFlags struct {
 	runFlags
-	after int
+	after   int
+	onBuild func(*emu.Lab) error // besides the capture that --pcap wants
 }
 
 func (f *labFlags) add(c *cobra.Command) {
@@ -61,7 +62,14 @@ func (f *labFlags) with(c *cobra.Command, file string, use func(*emu.Lab) error)
 	}
 	defer capture.abort()
 	interrupt.then(capture.abort)
-	cfg.OnBuild = capture.start
+	cfg.OnBuild = func(lab *emu.Lab) error {
+		if f.onBuild != nil {
+			if err := f.onBuild(lab); err != nil {
+				return err
+			}
+		}
+		return capture.start(lab)
+	}
 	cfg.OnWarning = func(w string) { fmt.Fprintln(c.ErrOrStderr(), "warning:", w) }
 	err = inTime(f.realTime, func(settle func()) error {
 		cfg.Settle = settle

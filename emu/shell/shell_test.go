@@ -444,3 +444,38 @@ func TestSplit(t *testing.T) {
 		}
 	}
 }
+
+func TestTcpdump(t *testing.T) {
+	inLab(t, func(h host) {
+		var heard, rest string
+		h.lab.Go(func() { heard, _ = h.sh("node1", "tcpdump -n -ttttt -i flannel.1 -c 2 icmp and host web") })
+		h.lab.Go(func() { rest, _ = h.sh("node1", "tcpdump -i any -t --time 2 arp or udp") })
+		h.lab.Sleep(0)
+		h.sh("client", "ping -c2 -i 0.5 web")
+		h.lab.Sleep(2 * time.Second)
+		id := strings.Fields(heard + strings.Repeat("? ", 20))[15]
+		if want := `listening on flannel.1, link-type EN10MB (Ethernet)
+00:00:00.000000 IP 10.244.1.2 > 10.244.2.2: ICMP echo request, id ` + id + ` seq 1, length 64
+00:00:00.008000 IP 10.244.2.2 > 10.244.1.2: ICMP echo reply, id ` + id + ` seq 1, length 64
+2 packets captured
+`; heard != want {
+			t.Errorf("tcpdump printed:\n%s\nwant:\n%s", heard, want)
+		}
+		for _, want := range []string{
+			"\ncni0  In  ARP, Request who-has 10.244.1.1 tell 10.244.1.2, length 28\n",
+			"\ncni0  Out ARP, Reply 10.244.1.1 is-at ",
+			"\neth0  Out IP 192.168.56.11.", ".8472: VXLAN, flags [I] (0x08), vni 1\nIP 10.244.1.2 > 10.244.2.2: ICMP echo request, id ",
+		} {
+			if !strings.Contains(rest, want) {
+				t.Errorf("tcpdump -i any printed:\n%s\nwant in it: %s", rest, want)
+			}
+		}
+		start := h.lab.Now()
+		h.want("client", "tcpdump -c1 tcp", 0, "listening on eth0, link-type EN10MB (Ethernet)\n0 packets captured\n")
+		if took := h.lab.Now() - start; took != 10*time.Second {
+			t.Errorf("tcpdump without traffic took %v, want 10s", took)
+		}
+		h.contains("client", "tcpdump -i wlan0", 1, "tcpdump: wlan0: No such device exists")
+		h.contains("client", "tcpdump hots web", 1, "did you mean host?")
+	})
+}
