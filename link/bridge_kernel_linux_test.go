@@ -110,23 +110,6 @@ func (s bridgeStep) payload() int {
 	return s.size
 }
 
-// sendSize is send with a payload of n bytes.
-func (s *switched) sendSize(at int, src, dst MAC, n int) (left []int) {
-	s.d.Do(func() {
-		f := s.d.NewFrame(EthernetHeader + n)
-		PutEthernet(f.Bytes(), dst, src, 0x88b5)
-		s.far[at].Send(f)
-	})
-	s.d.Sleep(0)
-	for i, k := range s.sinks {
-		for range k.got {
-			left = append(left, i)
-		}
-		k.got = nil
-	}
-	return left
-}
-
 // kernelBridge is br0 with the ports p0 to p2, whose other ends are f0 to f2.
 type kernelBridge struct {
 	t   *testing.T

@@ -34,10 +34,13 @@ func newSwitched(d *Driver, n int) *switched {
 func mac(i int) MAC { return MAC{2, 0, 0, 0, byte(i >> 8), byte(i)} }
 
 // send sends a frame of 60 bytes from port at, and says which ports it left by.
-func (s *switched) send(at int, src, dst MAC) (left []int) {
+func (s *switched) send(at int, src, dst MAC) (left []int) { return s.sendSize(at, src, dst, 46) }
+
+// sendSize is send with a payload of n bytes.
+func (s *switched) sendSize(at int, src, dst MAC, n int) (left []int) {
 	s.d.Do(func() {
-		f := s.d.NewFrame(60)
-		PutEthernet(f.Bytes(), dst, src, 0x0800)
+		f := s.d.NewFrame(EthernetHeader + n)
+		PutEthernet(f.Bytes(), dst, src, 0x88b5) // for local experiments: not IP, so that nobody but a bridge cares
 		s.far[at].Send(f)
 	})
 	s.d.Sleep(0)
