@@ -210,13 +210,10 @@ func (t *neighTable) wait(n *neighbour, pkt packet) {
 		n.queue = n.queue[1:]
 	}
 	n.queue = append(n.queue, pkt)
-	if n.state == NeighFailed {
-		n.state, n.probes, n.updated = NeighIncomplete, 0, t.host.drv.Now()
-		t.solicit(n)
-	}
+	t.ask(n)
 }
 
-// ask starts asking for a neighbour although no packet waits for it.
+// ask starts asking for a neighbour, whether or not a packet waits for it.
 func (t *neighTable) ask(n *neighbour) {
 	if n.state == NeighFailed {
 		n.state, n.probes, n.updated = NeighIncomplete, 0, t.host.drv.Now()
