@@ -47,7 +47,7 @@ type flannelUDP struct {
 func startUDP(n *Node, net Network) (flannelBackend, error) {
 	b := &flannelUDP{node: n}
 	var err error
-	b.tun, err = n.Host.AddDevice(stack.DeviceConfig{Name: "flannel0", MTU: n.Uplink.MTU - udpOverhead, TransmitIP: b.fromTUN})
+	b.tun, err = n.Host.AddDevice(stack.DeviceConfig{Name: "flannel0", Kind: "tun", MTU: n.Uplink.MTU - udpOverhead, TransmitIP: b.fromTUN})
 	if err != nil {
 		return nil, err
 	}

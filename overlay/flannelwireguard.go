@@ -48,7 +48,7 @@ func startWireGuard(n *Node, net Network) (flannelBackend, error) {
 	if err != nil {
 		return nil, err
 	}
-	b.dev, err = n.Host.AddDevice(stack.DeviceConfig{Name: "flannel-wg", MTU: mtu, TransmitIP: b.transmit})
+	b.dev, err = n.Host.AddDevice(stack.DeviceConfig{Name: "flannel-wg", Kind: "wireguard", MTU: mtu, TransmitIP: b.transmit})
 	if err != nil {
 		return nil, err
 	}

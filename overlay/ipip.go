@@ -43,7 +43,7 @@ type IPIP struct {
 // NewIPIP adds an IPIP device to a host, which can have one.
 func NewIPIP(h *stack.Host, cfg IPIPConfig) (*IPIP, error) {
 	t := &IPIP{cfg: cfg, host: h}
-	dev, err := h.AddDevice(stack.DeviceConfig{Name: cfg.Name, MTU: cfg.MTU, TransmitIP: t.transmit})
+	dev, err := h.AddDevice(stack.DeviceConfig{Name: cfg.Name, Kind: "ipip", Local: cfg.Local, MTU: cfg.MTU, TransmitIP: t.transmit})
 	if err != nil {
 		return nil, err
 	}

@@ -88,7 +88,7 @@ func NewVXLAN(h *stack.Host, cfg VXLANConfig) (*VXLAN, error) {
 		return nil, fmt.Errorf("overlay: vxlan %s: VNI %d, want less than 2^24", cfg.Name, cfg.VNI)
 	}
 	v := &VXLAN{cfg: cfg, host: h, fdb: make(map[link.MAC]netip.Addr)}
-	dev, err := h.AddDevice(stack.DeviceConfig{Name: cfg.Name, MAC: cfg.MAC, MTU: cfg.MTU, Transmit: v.transmit, FDB: v.list})
+	dev, err := h.AddDevice(stack.DeviceConfig{Name: cfg.Name, Kind: "vxlan", Local: cfg.Local, MAC: cfg.MAC, MTU: cfg.MTU, Transmit: v.transmit, FDB: v.list})
 	if err != nil {
 		return nil, err
 	}

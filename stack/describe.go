@@ -2,6 +2,7 @@ package stack
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"github.com/podwire/podwire/link"
@@ -15,6 +16,13 @@ func (d *Device) Loopback() bool { return d.loopback }
 
 // NoARP reports whether the device's neighbours are all set by hand.
 func (d *Device) NoARP() bool { return d.noARP }
+
+// Kind returns what `ip -d link` calls a virtual device, "" for others.
+func (d *Device) Kind() string { return d.kind }
+
+// Local returns the address of a tunnel's own end; the zero value means any, or
+// that the device is no tunnel.
+func (d *Device) Local() netip.Addr { return d.local }
 
 // Master returns the bridge device that the device is a port of, or nil.
 func (d *Device) Master() *Device {

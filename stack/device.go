@@ -58,6 +58,8 @@ type Device struct {
 	transmit func(*link.Frame)
 	raw      func(*link.Frame, netip.Addr) // set on a device without link layer
 	fdb      func() []FDBEntry
+	kind     string
+	local    netip.Addr
 	port     *link.Port
 	bridge   *link.Bridge     // set on a bridge device
 	member   *link.BridgePort // set on a device that is a port of a bridge
@@ -90,6 +92,12 @@ type DeviceConfig struct {
 
 	// FDB, if set, lists the device's own forwarding table.
 	FDB func() []FDBEntry
+
+	// Kind is what `ip -d link` calls a virtual device: "vxlan", "ipip", "tun",
+	// "wireguard". Local is the address of a tunnel's own end, the zero value for
+	// any. Both are for listings only.
+	Kind  string
+	Local netip.Addr
 }
 
 // An FDBEntry is an entry of a tunnel device's own forwarding table, a line of
@@ -122,6 +130,7 @@ func (h *Host) AddDevice(cfg DeviceConfig) (*Device, error) {
 	d := &Device{
 		Name: cfg.Name, Index: h.nextIndex(), MAC: cfg.MAC, MTU: cfg.MTU,
 		host: h, up: true, noARP: cfg.NoARP, transmit: cfg.Transmit, raw: cfg.TransmitIP, fdb: cfg.FDB,
+		kind: cfg.Kind, local: cfg.Local,
 		point: h.drv.NewPoint(h.name+"/"+cfg.Name, cfg.Type),
 	}
 	d.initConf()

@@ -164,9 +164,14 @@ func (p *iproute) write(v any) error {
 // flags are those of a device, in the order of ip link.
 func flags(d *stack.Device) []string {
 	var f []string
-	if d.Loopback() {
+	switch {
+	case d.Loopback():
 		f = append(f, "LOOPBACK")
-	} else {
+	case d.Kind() == "tun":
+		f = append(f, "POINTOPOINT", "MULTICAST")
+	case d.Kind() == "wireguard":
+		f = append(f, "POINTOPOINT")
+	case !d.MAC.IsZero():
 		f = append(f, "BROADCAST", "MULTICAST")
 	}
 	if d.NoARP() {
@@ -193,10 +198,20 @@ func linkType(d *stack.Device) string {
 	switch {
 	case d.Loopback():
 		return "loopback"
+	case d.Kind() == "ipip":
+		return "ipip"
 	case d.MAC.IsZero():
 		return "none"
 	}
 	return "ether"
+}
+
+// anyAddr writes an address, and the zero value as 0.0.0.0.
+func anyAddr(a netip.Addr) string {
+	if !a.IsValid() {
+		return "0.0.0.0"
+	}
+	return a.String()
 }
 
 // linkJSON is an element of `ip -j link`.
@@ -240,6 +255,8 @@ func describeLink(d *stack.Device) linkJSON {
 		l.Address, l.Broadcast = d.MAC.String(), "ff:ff:ff:ff:ff:ff"
 	case "loopback":
 		l.Address, l.Broadcast = d.MAC.String(), "00:00:00:00:00:00"
+	case "ipip": // its ends; the other one is left to the routes
+		l.Address, l.Broadcast = anyAddr(d.Local()), "0.0.0.0"
 	}
 	for i, a := range d.Addrs() {
 		j := addrJSON{Family: "inet", Local: a.Addr().String(), PrefixLen: a.Bits(), Scope: "global", Label: d.Name}

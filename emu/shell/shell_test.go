@@ -215,6 +215,21 @@ default via 10.244.1.1 dev eth0
 	})
 }
 
+// Tunnels have the flags and link types that their drivers give them.
+func TestIPLinkOfTunnels(t *testing.T) {
+	for _, c := range []struct{ design, device, want string }{
+		{"flannel-vxlan", "flannel.1", "<BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1450 qdisc noqueue state UNKNOWN group default\n    link/ether "},
+		{"flannel-ipip", "flannel.ipip", "<NOARP,UP,LOWER_UP> mtu 1480 qdisc noqueue state UNKNOWN group default\n    link/ipip 192.168.56.11 brd 0.0.0.0\n"},
+		{"calico-ipip", "tunl0", "<NOARP,UP,LOWER_UP> mtu 1480 qdisc noqueue state UNKNOWN group default\n    link/ipip 0.0.0.0 brd 0.0.0.0\n"},
+		{"flannel-udp", "flannel0", "<POINTOPOINT,MULTICAST,NOARP,UP,LOWER_UP> mtu 1472 qdisc noqueue state UNKNOWN group default\n    link/none\n"},
+		{"flannel-wireguard", "flannel-wg", "<POINTOPOINT,NOARP,UP,LOWER_UP> mtu 1420 qdisc noqueue state UNKNOWN group default\n    link/none\n"},
+	} {
+		emutest.Run(t, emu.Config{Nodes: 2, Design: c.design}, func(t *testing.T, lab *emutest.Lab) {
+			host{t, lab}.contains("node1", "ip link show "+c.device, 0, c.device+": "+c.want)
+		})
+	}
+}
+
 func TestIPChanges(t *testing.T) {
 	inLab(t, func(h host) {
 		ok := func(machine, line string) { h.Helper(); h.want(machine, line, 0, "") }
