@@ -1,6 +1,7 @@
 package topo
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -89,13 +90,35 @@ func (sc *Scenario) With(cfg RunConfig, steps int, f func(*emu.Lab, *Verdict) er
 
 // Check builds the lab and closes it again without playing a step. It finds
 // what only shows when everything is put together: addresses that run out,
-// ports that clash, an MTU too small for the design.
-func (sc *Scenario) Check(settle func()) error {
+// ports that clash, an MTU too small for the design, nodes that the design
+// cannot join on this network.
+func (sc *Scenario) Check(settle func()) Diagnostics {
 	lab, err := sc.build(RunConfig{Settle: settle})
 	if err != nil {
-		return err
+		return Diagnostics{sc.cannotBuild(err)}
 	}
-	return lab.Close()
+	var diags Diagnostics
+	for _, w := range lab.Warnings() {
+		d := Diagnostic{Severity: Warning, Pos: sc.Cluster.Design.Pos, Rule: "cannot-work", Message: w}
+		if !d.Pos.IsValid() {
+			d.Pos.File = sc.File
+		}
+		diags = append(diags, d)
+	}
+	if err := lab.Close(); err != nil {
+		diags = append(diags, sc.cannotBuild(err))
+	}
+	return diags
+}
+
+// cannotBuild says where in the files the error of a lab comes from.
+func (sc *Scenario) cannotBuild(err error) Diagnostic {
+	d := Diagnostic{Pos: Pos{File: sc.File}, Rule: "cannot-build", Message: err.Error()}
+	var at *PlaceError
+	if errors.As(err, &at) {
+		d.Pos, d.Message = at.Pos, at.Err.Error()
+	}
+	return d
 }
 
 func (sc *Scenario) name() string {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -87,16 +86,15 @@ func validate(c *cobra.Command, files []string, out output) error {
 
 // check builds what the file describes, without playing it.
 func check(file string, sc *topo.Scenario) topo.Diagnostics {
-	err := virtual.Run(sc.Check)
-	if err == nil {
+	var diags topo.Diagnostics
+	err := virtual.Run(func(settle func()) error {
+		diags = sc.Check(settle)
 		return nil
+	})
+	if err != nil {
+		diags = append(diags, topo.Diagnostic{Pos: topo.Pos{File: file}, Rule: "cannot-build", Message: err.Error()})
 	}
-	d := topo.Diagnostic{Pos: topo.Pos{File: file}, Rule: "cannot-build", Message: err.Error()}
-	var at *topo.PlaceError
-	if errors.As(err, &at) {
-		d.Pos, d.Message = at.Pos, at.Err.Error()
-	}
-	return topo.Diagnostics{d}
+	return diags
 }
 
 // explain prints findings with their source lines, and says so if there are none.
