@@ -90,6 +90,7 @@ func (h *Host) trackPacket(p *packet) bool {
 	}
 	p.conn = h.track.Track(h.now(), p.ip())
 	if p.conn.State == conntrack.StateRefused {
+		h.note(p, func() string { return "nf_conntrack: table full, dropping packet" }) // what the kernel logs
 		h.drop(p, DropConntrack)
 		return false
 	}

@@ -53,7 +53,7 @@ func besiege(t *testing.T, f func(s *siege)) {
 
 func newSiege(n *network) *siege {
 	s := &siege{network: n}
-	s.node = n.host(Config{Name: "node", Forward: true, BridgeNetfilter: true, Conntrack: conntrack.Config{Max: 256}, Backlog: 64})
+	s.node = n.host(Config{Name: "node", Forward: true, BridgeNetfilter: true, Conntrack: conntrack.Config{Max: 256, Buckets: 512}, Backlog: 64})
 	s.friend = n.host(Config{Name: "friend"})
 	s.pod = n.host(Config{Name: "pod"})
 	n.join(s.node, "eth1", "10.0.1.1/24", s.friend, "eth0", "10.0.1.2/24", link.WireConfig{MTU: 600})

@@ -5,10 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/podwire/podwire/internal/typo"
-	"github.com/podwire/podwire/stack/conntrack"
 )
 
 // A sysctl is one kernel parameter: how it is read from a configuration and
@@ -57,17 +55,8 @@ func init() {
 		number("net.ipv4.neigh.default.gc_thresh1", 128, func(c *Config) *int { return &c.Neighbours.Thresh1 }),
 		number("net.ipv4.neigh.default.gc_thresh2", 512, func(c *Config) *int { return &c.Neighbours.Thresh2 }),
 		number("net.ipv4.neigh.default.gc_thresh3", 1024, func(c *Config) *int { return &c.Neighbours.Thresh3 }),
-		number("net.netfilter.nf_conntrack_max", conntrack.DefaultMax, func(c *Config) *int { return &c.Conntrack.Max }).with((*Host).applyConntrack),
-		seconds("net.netfilter.nf_conntrack_icmp_timeout", func(t *conntrack.Timeouts) *time.Duration { return &t.ICMP }),
-		seconds("net.netfilter.nf_conntrack_tcp_timeout_close", func(t *conntrack.Timeouts) *time.Duration { return &t.TCPClose }),
-		seconds("net.netfilter.nf_conntrack_tcp_timeout_close_wait", func(t *conntrack.Timeouts) *time.Duration { return &t.TCPCloseWait }),
-		seconds("net.netfilter.nf_conntrack_tcp_timeout_established", func(t *conntrack.Timeouts) *time.Duration { return &t.TCPEstablished }),
-		seconds("net.netfilter.nf_conntrack_tcp_timeout_fin_wait", func(t *conntrack.Timeouts) *time.Duration { return &t.TCPFinWait }),
-		seconds("net.netfilter.nf_conntrack_tcp_timeout_syn_sent", func(t *conntrack.Timeouts) *time.Duration { return &t.TCPSynSent }),
-		seconds("net.netfilter.nf_conntrack_tcp_timeout_time_wait", func(t *conntrack.Timeouts) *time.Duration { return &t.TCPTimeWait }),
-		seconds("net.netfilter.nf_conntrack_udp_timeout", func(t *conntrack.Timeouts) *time.Duration { return &t.UDP }),
-		seconds("net.netfilter.nf_conntrack_udp_timeout_stream", func(t *conntrack.Timeouts) *time.Duration { return &t.UDPStream }),
 	}
+	sysctls = append(sysctls, conntrackSysctls()...)
 	for _, device := range []string{"all", "default"} {
 		for p := range numConf {
 			if s := newConfSysctl(device, p); device == "default" || p.group() == "conf" && p != confForwarding {
@@ -194,13 +183,6 @@ func (h *Host) applyTCP() error {
 	return setTCPOptions(h.sockets.s, &h.cfg)
 }
 
-func (h *Host) applyConntrack() error {
-	if h.track != nil {
-		h.track.Configure(h.cfg.Conntrack)
-	}
-	return nil
-}
-
 // findSysctl finds a parameter by its name, written with dots or slashes.
 func findSysctl(name string) (sysctl, error) {
 	dotted := strings.ReplaceAll(name, "/", ".")
@@ -264,26 +246,6 @@ func number(name string, def int, field func(*Config) *int) sysctl {
 				return fmt.Errorf("%q, want a number above 0", value)
 			}
 			*field(c) = n
-			return nil
-		}}
-}
-
-func seconds(name string, field func(*conntrack.Timeouts) *time.Duration) sysctl {
-	return sysctl{name: name, apply: (*Host).applyConntrack,
-		get: func(c *Config) string {
-			d := *field(&c.Conntrack.Timeouts)
-			if d == 0 {
-				def := conntrack.DefaultTimeouts()
-				d = *field(&def)
-			}
-			return strconv.Itoa(int(d / time.Second))
-		},
-		set: func(c *Config, value string) error {
-			n, err := strconv.Atoi(value)
-			if err != nil || n <= 0 || n > 1<<31-1 {
-				return fmt.Errorf("%q, want seconds, above 0", value)
-			}
-			*field(&c.Conntrack.Timeouts) = time.Duration(n) * time.Second
 			return nil
 		}}
 }

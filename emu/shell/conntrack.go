@@ -96,7 +96,7 @@ func (c *call) flows(f *flowFilter, del, count, flush bool) error {
 		all = len(entries)
 		for _, e := range entries {
 			if f.match(e) {
-				lines = append(lines, flowLine(e.Line(now, false)))
+				lines = append(lines, flowLine(e.Line(now)))
 			}
 		}
 		switch {
@@ -157,7 +157,7 @@ func (c *call) cat() error {
 			if table := c.host.Conntrack(); table != nil {
 				now := c.lab.Driver().Now()
 				for _, e := range table.Entries(now) {
-					c.printf("%s\n", e.Line(now, false))
+					c.printf("%s\n", e.Line(now))
 				}
 			}
 		})

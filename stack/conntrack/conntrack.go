@@ -30,25 +30,56 @@ import (
 // than 4 GiB of memory.
 const DefaultMax = 262144
 
+// DefaultBuckets is the size of the hash table when Config.Buckets is zero, the kernel's own on the same hosts.
+const DefaultBuckets = 262144
+
+// defaultMaxRetrans is Config.TCPMaxRetrans when that is zero.
+const defaultMaxRetrans = 3
+
 // Config describes a Table. The zero value is Linux as booted.
 type Config struct {
 	// Max is nf_conntrack_max, the number of entries at which new flows are refused. If zero, DefaultMax.
 	Max int
+	// Buckets is nf_conntrack_buckets, the size of the kernel's hash table. If zero, DefaultBuckets; it is rounded up to a
+	// power of two, and to 512 (a page of them) at least. Nothing depends on it but early drop, which looks at eight buckets:
+	// a limit far below it leaves those empty as a rule, so that a full table refuses new flows although others could go.
+	Buckets int
+	// Acct is nf_conntrack_acct: entries made while it is set list their counters.
+	Acct bool
 	// Timeouts are the nf_conntrack_*_timeout_* sysctls; a field left zero has the Linux default.
 	Timeouts Timeouts
 	// TCPLiberal is nf_conntrack_tcp_be_liberal: segments outside the window are accepted instead of Invalid.
 	TCPLiberal bool
 	// TCPStrict is nf_conntrack_tcp_loose=0: a flow must begin with a SYN; a segment from the middle of one is Invalid.
 	TCPStrict bool
+	// TCPIgnoreInvalidRST is nf_conntrack_tcp_ignore_invalid_rst: a RST whose number is too low is not Invalid for that.
+	TCPIgnoreInvalidRST bool
+	// TCPMaxRetrans is nf_conntrack_tcp_max_retrans: how many retransmissions without an answer bring the timeout down to
+	// Timeouts.TCPMaxRetrans. If zero, 3; 255 at most.
+	TCPMaxRetrans int
+}
+
+// withDefaults returns the configuration with the defaults of Linux for what is zero.
+func (c Config) withDefaults() Config {
+	if c.Max <= 0 {
+		c.Max = DefaultMax
+	}
+	if c.Buckets <= 0 {
+		c.Buckets = DefaultBuckets
+	}
+	c.Buckets = RoundBuckets(c.Buckets)
+	if c.TCPMaxRetrans <= 0 {
+		c.TCPMaxRetrans = defaultMaxRetrans
+	}
+	c.TCPMaxRetrans = min(c.TCPMaxRetrans, 255)
+	c.Timeouts = c.Timeouts.withDefaults()
+	return c
 }
 
 // Table is a connection tracking table, the state behind one network namespace. Make one with New.
 type Table struct {
-	max      int
-	timeouts Timeouts
-	liberal  bool
-	strict   bool
-	rng      *rand.Rand
+	cfg Config // with defaults
+	rng *rand.Rand
 
 	now    time.Duration // the latest time the table was told
 	nextID uint64        // numbers entries in order of creation
@@ -65,29 +96,16 @@ func New(cfg Config, rng *rand.Rand) *Table {
 	if rng == nil {
 		rng = rand.New(rand.NewPCG(0, 0))
 	}
-	if cfg.Max <= 0 {
-		cfg.Max = DefaultMax
-	}
-	t := &Table{
-		max:      cfg.Max,
-		timeouts: cfg.Timeouts.withDefaults(),
-		liberal:  cfg.TCPLiberal,
-		strict:   cfg.TCPStrict,
-		rng:      rng,
-		bySource: make(map[sourceKey]*Entry),
-	}
-	t.hash.init(cfg.Max, rng.Uint64())
+	t := &Table{cfg: cfg.withDefaults(), rng: rng, bySource: make(map[sourceKey]*Entry)}
+	t.hash.init(t.cfg.Buckets, rng.Uint64())
 	return t
 }
 
-// Configure changes the limit and the timeouts of a table in use, as writing to the sysctls does: entries keep the time they
-// have until their next packet.
+// Configure changes the limits, timeouts and habits of a table in use, as writing to the sysctls does: entries keep the time
+// they have until their next packet, and counters are listed of those that are made from now on or were with Acct.
 func (t *Table) Configure(cfg Config) {
-	if cfg.Max <= 0 {
-		cfg.Max = DefaultMax
-	}
-	t.max, t.timeouts = cfg.Max, cfg.Timeouts.withDefaults()
-	t.liberal, t.strict = cfg.TCPLiberal, cfg.TCPStrict
+	t.cfg = cfg.withDefaults()
+	t.hash.limit(t.cfg.Buckets)
 }
 
 // Dir is the direction of a packet within its flow.
@@ -198,7 +216,7 @@ func (t *Table) resolve(p *packet) Conn {
 				t.stats.Invalid++
 				return Conn{State: StateInvalid}
 			}
-			if t.hash.entries >= t.max && !t.earlyDrop(h) {
+			if t.hash.entries >= t.cfg.Max && !t.earlyDrop(h) {
 				t.stats.Drop++
 				return Conn{State: StateRefused}
 			}
@@ -238,7 +256,7 @@ func (t *Table) Confirm(now time.Duration, c Conn) bool {
 		t.stats.InsertFailed++
 		return false
 	}
-	if t.hash.entries >= t.max {
+	if t.hash.entries >= t.cfg.Max {
 		t.stats.Drop++
 		return false
 	}

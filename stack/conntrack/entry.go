@@ -45,6 +45,7 @@ type Entry struct {
 	proto     protoState
 	timeout   time.Duration // what the deadline will be, counted from Confirm, while unconfirmed
 	heapIndex int
+	acct      bool // list the counters
 	id        uint64
 	table     *Table
 
@@ -60,7 +61,7 @@ type protoState struct {
 
 func (t *Table) newEntry(original, reply key) *Entry {
 	t.nextID++
-	e := &Entry{id: t.nextID, table: t}
+	e := &Entry{id: t.nextID, table: t, acct: t.cfg.Acct}
 	e.node[Original] = node{key: original, entry: e, dir: Original}
 	e.node[Reply] = node{key: reply, entry: e, dir: Reply}
 	return e
@@ -91,13 +92,11 @@ func (e *Entry) ProtoState() string {
 	return ""
 }
 
-// String returns the entry as a line of /proc/net/nf_conntrack, with the timeout as of the table's latest time and without
-// counters (nf_conntrack_acct=0, the kernel's default).
-func (e *Entry) String() string { return e.Line(e.table.now, false) }
+// String returns the entry as a line of /proc/net/nf_conntrack, with the timeout as of the table's latest time.
+func (e *Entry) String() string { return e.Line(e.table.now) }
 
-// Line returns the entry as a line of /proc/net/nf_conntrack at the time now; acct adds the counters, as
-// nf_conntrack_acct=1 does.
-func (e *Entry) Line(now time.Duration, acct bool) string {
+// Line returns the entry as a line of /proc/net/nf_conntrack at the time now, with counters if it was made with Config.Acct.
+func (e *Entry) Line(now time.Duration) string {
 	var b strings.Builder
 	family, number := "ipv4", 2 // AF_INET
 	if e.node[Original].key.family == 6 {
@@ -108,11 +107,11 @@ func (e *Entry) Line(now time.Duration, acct bool) string {
 	if s := e.ProtoState(); s != "" {
 		b.WriteString(s + " ")
 	}
-	e.writeDir(&b, Original, acct)
+	e.writeDir(&b, Original)
 	if e.status&SeenReply == 0 {
 		b.WriteString("[UNREPLIED] ")
 	}
-	e.writeDir(&b, Reply, acct)
+	e.writeDir(&b, Reply)
 	if e.status&Assured != 0 {
 		b.WriteString("[ASSURED] ")
 	}
@@ -121,9 +120,9 @@ func (e *Entry) Line(now time.Duration, acct bool) string {
 	return b.String()
 }
 
-func (e *Entry) writeDir(b *strings.Builder, d Dir, acct bool) {
+func (e *Entry) writeDir(b *strings.Builder, d Dir) {
 	b.WriteString(e.Tuple(d).String() + " ")
-	if acct {
+	if e.acct {
 		fmt.Fprintf(b, "packets=%d bytes=%d ", e.counters[d].Packets, e.counters[d].Bytes)
 	}
 }

@@ -13,16 +13,29 @@ type node struct {
 // hashTable is a chained hash table of nodes. A Go map would do for lookups; chains of our own let the table be searched
 // around a bucket (early drop), keep the nodes inside the entries, and give the same layout for the same seed.
 type hashTable struct {
-	buckets    []*node // a power of two of them
-	maxBuckets int
-	entries    int // two nodes each
+	buckets    []*node // a power of two of them, up to maxBuckets
+	maxBuckets int     // nf_conntrack_buckets
+	entries    int     // two nodes each
 	seed       uint64
 }
 
 const minBuckets = 16
 
-func (h *hashTable) init(maxEntries int, seed uint64) {
-	h.maxBuckets = max(minBuckets, 1<<bits.Len(uint(maxEntries-1)))
+// RoundBuckets returns the size of the hash table for whoever asks for n buckets: Config.Buckets says how.
+func RoundBuckets(n int) int {
+	const page = 4096 / 8 // pointers
+	return max(page, 1<<bits.Len(uint(min(n, 1<<30)-1)))
+}
+
+// limit changes the number of buckets the table may have.
+func (h *hashTable) limit(maxBuckets int) {
+	if h.maxBuckets = maxBuckets; len(h.buckets) > maxBuckets {
+		h.resize(maxBuckets)
+	}
+}
+
+func (h *hashTable) init(maxBuckets int, seed uint64) {
+	h.maxBuckets = maxBuckets
 	h.buckets = make([]*node, minBuckets)
 	h.seed = seed
 }
@@ -120,10 +133,11 @@ func (t *Table) find(k *key, hash uint64) *node {
 const evictionRange = 8
 
 // earlyDrop makes room in a full table for a flow whose original tuple has the given hash: it looks at the buckets from
-// there on and, in the first that has any, removes all entries that are not Assured.
+// there on and, in the first that has any, removes all entries that are not Assured. The buckets are those of a table of
+// the kernel, which has all of its nf_conntrack_buckets from the start; ours grows, and its buckets hold several of them.
 func (t *Table) earlyDrop(hash uint64) bool {
 	for i := range uint64(evictionRange) {
-		if n := t.evictBucket(t.hash.bucket(hash + i)); n > 0 {
+		if n := t.evictBucket((hash + i) & uint64(t.hash.maxBuckets-1)); n > 0 {
 			return true
 		}
 	}
@@ -132,15 +146,18 @@ func (t *Table) earlyDrop(hash uint64) bool {
 
 func (t *Table) evictBucket(bucket uint64) (evicted int) {
 	size := len(t.hash.buckets)
-	for n := t.hash.buckets[bucket]; n != nil; {
+	var next *node
+	for n := t.hash.buckets[t.hash.bucket(bucket)]; n != nil; n = next {
 		e := n.entry
-		n = n.next
-		if n != nil && n.entry == e {
-			n = n.next // both directions in one chain
+		if next = n.next; t.hash.hash(&n.key)&uint64(t.hash.maxBuckets-1) != bucket {
+			continue
 		}
 		expired := e.deadline <= t.now
 		if !expired && e.status&Assured != 0 {
 			continue
+		}
+		if next != nil && next.entry == e {
+			next = next.next // both directions in one chain
 		}
 		t.remove(e)
 		evicted++

@@ -27,7 +27,7 @@ func (t *Table) Stats() Stats { return t.stats }
 func (t *Table) Len() int { return t.hash.entries }
 
 // Max returns the number of entries the table may hold.
-func (t *Table) Max() int { return t.max }
+func (t *Table) Max() int { return t.cfg.Max }
 
 // insert puts e in the table.
 func (t *Table) insert(e *Entry) {

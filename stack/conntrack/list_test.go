@@ -59,14 +59,21 @@ func TestLineLooksLikeProc(t *testing.T) {
 				"src=10.244.2.2 dst=10.244.1.3 srckey=0x0 dstkey=0x0 packets=0 bytes=0 mark=5 zone=0 use=2",
 		},
 	} {
-		tb := newTable(Config{})
+		tb := newTable(Config{Acct: true})
 		c := wantPass(t, tb, 0, tt.pkt, rules{})
 		c.Entry.Mark = 5
-		if got := c.Entry.Line(sec/2, true); got != tt.want {
+		if got := c.Entry.Line(sec / 2); got != tt.want {
 			t.Errorf("got  %s\nwant %s", got, tt.want)
 		}
-		if s := c.Entry.String(); strings.Contains(s, "packets=") {
-			t.Errorf("String has counters: %s", s)
+		tb.Configure(Config{}) // what is there keeps its counters
+		if got := c.Entry.Line(sec / 2); got != tt.want {
+			t.Errorf("with nf_conntrack_acct=0 afterwards: got  %s\nwant %s", got, tt.want)
+		}
+		other := wantPass(t, tb, 0, ping(client2, backend, 1), rules{}).Entry
+		tb.Configure(Config{Acct: true}) // and what is not there does not get any
+		wantPass(t, tb, 0, ping(client2, backend, 1), rules{})
+		if s := other.String(); strings.Contains(s, "packets=") || other.Counter(Original).Packets != 2 {
+			t.Errorf("an entry made with nf_conntrack_acct=0 lists counters: %s", s)
 		}
 	}
 }
@@ -115,8 +122,8 @@ func TestFlushAndLookup(t *testing.T) {
 }
 
 func TestFullTable(t *testing.T) {
-	const limit = 64
-	tb := newTable(Config{Max: limit})
+	const limit = 512
+	tb := newTable(Config{Max: limit, Buckets: limit})
 	assured := func(port uint16) {
 		wantPass(t, tb, 0, tcp(client, port, backend, 80, "S", 1, 0, ""), rules{})
 		wantPass(t, tb, 0, tcp(backend, 80, client, port, "SA", 1, 2, ""), rules{})
@@ -137,7 +144,7 @@ func TestFullTable(t *testing.T) {
 	wantPass(t, tb, 0, tcp(client, 0, backend, 80, "A", 2, 2, ""), rules{})
 
 	// With entries that are not Assured, some new flows find one to evict nearby, and no Assured entry goes.
-	tb = newTable(Config{Max: limit})
+	tb = newTable(Config{Max: limit, Buckets: limit})
 	for port := range uint16(limit / 2) {
 		assured(port)
 	}
@@ -165,6 +172,14 @@ func TestFullTable(t *testing.T) {
 	}
 	if kept != limit/2 {
 		t.Errorf("assured entries: got %d, want all %d", kept, limit/2)
+	}
+	// In a hash table that is far too large for the limit, the eight buckets are empty: nothing gives way.
+	tb = newTable(Config{Max: limit})
+	for port := range uint16(limit + 50) {
+		pass(t, tb, 0, udp(client2, port, backend, 53, ""), rules{})
+	}
+	if s := tb.Stats(); s.Drop < 48 || s.Drop+s.EarlyDrop != 50 {
+		t.Errorf("with %d buckets for %d flows: %+v, want 50 drops or nearly so", DefaultBuckets, limit, s)
 	}
 	// Two flows in flight when there is room for one.
 	tb = newTable(Config{Max: 1})

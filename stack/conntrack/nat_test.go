@@ -255,7 +255,7 @@ func TestSameSeedSameChoices(t *testing.T) {
 		}
 		out := fmt.Sprintf("%+v\n", tb.Stats())
 		for _, e := range tb.Entries(30 * sec) {
-			out += e.Line(30*sec, true) + "\n"
+			out += e.Line(30*sec) + "\n"
 		}
 		return out
 	}

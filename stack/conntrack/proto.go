@@ -31,7 +31,7 @@ func (t *Table) packet(e *Entry, d Dir, p *packet) verdict {
 	case protoGRE:
 		return t.grePacket(e, d, p)
 	}
-	t.refresh(e, d, p, t.timeouts.Generic)
+	t.refresh(e, d, p, t.cfg.Timeouts.Generic)
 	return verdictOK
 }
 
@@ -49,7 +49,7 @@ func (t *Table) refresh(e *Entry, d Dir, p *packet, timeout time.Duration) {
 }
 
 // udpPacket tracks UDP (RFC 768). A flow that has been answered becomes a stream, which is Assured and lives longer, with
-// the first packet after it is two seconds old: shorter exchanges, such as a DNS query, leave the table early.
+// the first packet when it is more than two seconds old: shorter exchanges, such as a DNS query, leave the table early.
 func (t *Table) udpPacket(e *Entry, d Dir, p *packet) verdict {
 	if len(p.l4) < 8 {
 		return verdictInvalid
@@ -60,12 +60,12 @@ func (t *Table) udpPacket(e *Entry, d Dir, p *packet) verdict {
 	if e.status&Confirmed == 0 {
 		e.proto.streamAt = t.now + streamAge
 	}
-	if e.status&(SeenReply|NATClash) == SeenReply && t.now >= e.proto.streamAt {
+	if e.status&(SeenReply|NATClash) == SeenReply && t.now > e.proto.streamAt {
 		e.status |= Assured
-		t.refresh(e, d, p, t.timeouts.UDPStream)
+		t.refresh(e, d, p, t.cfg.Timeouts.UDPStream)
 		return verdictOK
 	}
-	t.refresh(e, d, p, t.timeouts.UDP)
+	t.refresh(e, d, p, t.cfg.Timeouts.UDP)
 	return verdictOK
 }
 
@@ -78,7 +78,7 @@ func (t *Table) icmpPacket(e *Entry, d Dir, p *packet) verdict {
 			return verdictInvalid
 		}
 	}
-	t.refresh(e, d, p, t.timeouts.ICMP)
+	t.refresh(e, d, p, t.cfg.Timeouts.ICMP)
 	return verdictOK
 }
 
@@ -86,9 +86,9 @@ func (t *Table) icmpPacket(e *Entry, d Dir, p *packet) verdict {
 func (t *Table) grePacket(e *Entry, d Dir, p *packet) verdict {
 	if e.status&SeenReply != 0 {
 		e.status |= Assured
-		t.refresh(e, d, p, t.timeouts.GREStream)
+		t.refresh(e, d, p, t.cfg.Timeouts.GREStream)
 		return verdictOK
 	}
-	t.refresh(e, d, p, t.timeouts.GRE)
+	t.refresh(e, d, p, t.cfg.Timeouts.GRE)
 	return verdictOK
 }

@@ -228,19 +228,19 @@ func sctpFirst(state uint8, d Dir, typ uint8) (uint8, bool) {
 func (t *Table) sctpTimeout(state uint8) time.Duration {
 	switch state {
 	case sctpCookieWait:
-		return t.timeouts.SCTPCookieWait
+		return t.cfg.Timeouts.SCTPCookieWait
 	case sctpCookieEchoed:
-		return t.timeouts.SCTPCookieEchoed
+		return t.cfg.Timeouts.SCTPCookieEchoed
 	case sctpEstablished:
-		return t.timeouts.SCTPEstablished
+		return t.cfg.Timeouts.SCTPEstablished
 	case sctpShutdownSent:
-		return t.timeouts.SCTPShutdownSent
+		return t.cfg.Timeouts.SCTPShutdownSent
 	case sctpShutdownRecd:
-		return t.timeouts.SCTPShutdownRecd
+		return t.cfg.Timeouts.SCTPShutdownRecd
 	case sctpShutdownAckSent:
-		return t.timeouts.SCTPShutdownAckSent
+		return t.cfg.Timeouts.SCTPShutdownAckSent
 	case sctpHeartbeatSent:
-		return t.timeouts.SCTPHeartbeatSent
+		return t.cfg.Timeouts.SCTPHeartbeatSent
 	}
-	return t.timeouts.SCTPClosed
+	return t.cfg.Timeouts.SCTPClosed
 }

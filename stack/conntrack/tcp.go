@@ -159,7 +159,7 @@ func (t *Table) tcpAccept(e *Entry, d Dir, p *packet, s *segment, old uint8) ver
 		// for ever.
 		return verdictOK
 	case e.status&SeenReply == 0 && e.proto.tcp.state == tcpEstablished:
-		timeout = min(timeout, t.timeouts.TCPUnack)
+		timeout = min(timeout, t.cfg.Timeouts.TCPUnack)
 	case e.status&SeenReply != 0 && e.proto.tcp.state == tcpEstablished && (old == tcpSynRecv || old == tcpEstablished):
 		e.status |= Assured
 	}
@@ -175,7 +175,7 @@ func (t *Table) tcpNew(e *Entry, s *segment) bool {
 	case tcpSynSent:
 		peer.readOptions(s.header)
 	case tcpEstablished:
-		if t.strict {
+		if t.cfg.TCPStrict {
 			return false
 		}
 		// From the middle of a connection: the window scale was missed, so windows are not held against it.
@@ -225,6 +225,7 @@ func (c *tcpState) noteIgnored(d Dir, s *segment) {
 		peer.readOptions(s.header)
 		c.lastScale, c.lastOptions = peer.scale, peer.flags
 		c.challenge = c.state == tcpLastAck
+		c.simultaneous = false // Linux keeps it in the same word
 	}
 }
 
@@ -237,17 +238,16 @@ func (c *tcpState) challengeAck(d Dir, s *segment) {
 
 // tcpTimeout returns how long the flow lives after segment s, its state being up to date.
 func (t *Table) tcpTimeout(c *tcpState, s *segment) time.Duration {
-	const maxRetrans = 3
 	timeout := t.tcpStateTimeout(c.state)
 	switch {
-	case c.retrans >= maxRetrans && timeout > t.timeouts.TCPMaxRetrans:
-		return t.timeouts.TCPMaxRetrans
+	case int(c.retrans) >= t.cfg.TCPMaxRetrans && timeout > t.cfg.Timeouts.TCPMaxRetrans:
+		return t.cfg.Timeouts.TCPMaxRetrans
 	case s.kind == segRST:
-		return t.timeouts.TCPClose
-	case (c.seen[0].flags|c.seen[1].flags)&peerUnacked != 0 && timeout > t.timeouts.TCPUnack:
-		return t.timeouts.TCPUnack
-	case c.lastWin == 0 && timeout > t.timeouts.TCPMaxRetrans:
-		return t.timeouts.TCPMaxRetrans
+		return t.cfg.Timeouts.TCPClose
+	case (c.seen[0].flags|c.seen[1].flags)&peerUnacked != 0 && timeout > t.cfg.Timeouts.TCPUnack:
+		return t.cfg.Timeouts.TCPUnack
+	case c.lastWin == 0 && timeout > t.cfg.Timeouts.TCPMaxRetrans:
+		return t.cfg.Timeouts.TCPMaxRetrans
 	}
 	return timeout
 }
@@ -255,19 +255,19 @@ func (t *Table) tcpTimeout(c *tcpState, s *segment) time.Duration {
 func (t *Table) tcpStateTimeout(state uint8) time.Duration {
 	switch state {
 	case tcpSynRecv:
-		return t.timeouts.TCPSynRecv
+		return t.cfg.Timeouts.TCPSynRecv
 	case tcpEstablished:
-		return t.timeouts.TCPEstablished
+		return t.cfg.Timeouts.TCPEstablished
 	case tcpFinWait:
-		return t.timeouts.TCPFinWait
+		return t.cfg.Timeouts.TCPFinWait
 	case tcpCloseWait:
-		return t.timeouts.TCPCloseWait
+		return t.cfg.Timeouts.TCPCloseWait
 	case tcpLastAck:
-		return t.timeouts.TCPLastAck
+		return t.cfg.Timeouts.TCPLastAck
 	case tcpTimeWait:
-		return t.timeouts.TCPTimeWait
+		return t.cfg.Timeouts.TCPTimeWait
 	case tcpClose:
-		return t.timeouts.TCPClose
+		return t.cfg.Timeouts.TCPClose
 	}
-	return t.timeouts.TCPSynSent
+	return t.cfg.Timeouts.TCPSynSent
 }

@@ -68,7 +68,7 @@ func (t *Table) tcpWindow(e *Entry, d Dir, s *segment) windowResult {
 		seq, end = sender.end, sender.end // a RST in answer to a SYN carries no number
 	}
 	if result := sender.check(receiver, seq, end, sack); result != windowAccept {
-		if t.liberal || sender.flags&peerLiberal != 0 {
+		if t.cfg.TCPLiberal || sender.flags&peerLiberal != 0 {
 			return windowAccept
 		}
 		return result
@@ -176,7 +176,7 @@ func (e *Entry) tcpReset(d Dir, s *segment) (next uint8, skipWindow, valid bool)
 		if s.seq == 0 && !established {
 			return tcpClose, false, true // answers a SYN that was let through
 		}
-		if before(s.seq, other.maxAck) {
+		if before(s.seq, other.maxAck) && !e.table.cfg.TCPIgnoreInvalidRST {
 			return c.state, false, false
 		}
 		inTrain := c.lastKind == segACK && c.lastDir == d && s.seq == c.lastEnd
@@ -205,7 +205,7 @@ func (t *Table) tcpOutOfWindow(e *Entry, d Dir, kind uint8) {
 		c.lastKind, c.lastDir = kind, d
 		return
 	}
-	t.setDeadline(e, min(e.deadline, t.now+t.timeouts.TCPUnack))
+	t.setDeadline(e, min(e.deadline, t.now+t.cfg.Timeouts.TCPUnack))
 }
 
 // TCP option kinds (RFC 9293 §3.2, RFC 7323, RFC 2018).
@@ -217,8 +217,12 @@ const (
 	optSACK          = 5
 )
 
-// readOptions takes window scale and SACK permission from the options of a SYN.
+// readOptions takes window scale and SACK permission from the options of a SYN. One without any changes nothing of what is
+// known, as in Linux: after a repeated SYN data may still count as unacknowledged.
 func (p *tcpPeer) readOptions(header []byte) {
+	if len(header) == 20 {
+		return
+	}
 	p.scale = 0
 	p.flags &= peerLiberal
 	for opts := header[20:]; ; {
