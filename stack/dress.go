@@ -26,6 +26,8 @@ type flow struct {
 	used   time.Duration
 	window rcvWindow
 	fin    finAck
+
+	control *congestion // of TCP, if any data was sent
 }
 
 const maxFlows = 4096
@@ -136,7 +138,7 @@ func (fl *flow) dress(n *netstack, ip ipv4, f *link.Frame) {
 	switch {
 	case flags&tcpSYN != 0:
 		fl.fin.drop()
-		fl.fin, fl.window = finAck{}, n.windowOf(seg)
+		fl.fin, fl.window, fl.control = finAck{}, n.windowOf(seg), nil
 		setWindow(seg, fl.window.initial())
 	case flags&(tcpRST|tcpACK) == tcpACK:
 		ack := binary.BigEndian.Uint32(seg[8:])
@@ -144,6 +146,9 @@ func (fl *flow) dress(n *netstack, ip ipv4, f *link.Frame) {
 			id = 0 // no socket is left: a time-wait entry answers (tcp_v4_timewait_ack)
 		}
 		setWindow(seg, fl.window.offer(ack, binary.BigEndian.Uint16(seg[14:])))
+		if n.host.drv.Virtual() && len(seg) > int(seg[12]>>4)*4 {
+			fl.controlled(n, ip)
+		}
 	}
 	ip.setIDAndFlags(id, flagDF)
 }
