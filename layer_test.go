@@ -34,14 +34,15 @@ var layers = map[string][]string{
 	"emu":               {"link", "stack", "stack/netfilter", "stack/conntrack", "overlay", "kube", "kube/coredns", "emu/resolv", "pcap"},
 	"emu/resolv":        {},
 	"emu/shell":         {"emu", "pcap", "pcap/text", "link", "stack", "stack/netfilter", "stack/conntrack", "internal/typo"},
-	"emu/anatomy":       {"emu", "emu/shell", "link", "overlay"},
+	"emu/explain":       {"emu", "link", "stack", "pcap", "pcap/text"},
+	"emu/anatomy":       {"emu", "emu/explain", "emu/shell", "link", "overlay"},
 	"emu/virtual":       {},
 	"emu/emutest":       {"emu", "emu/virtual", "link"},
 	"emu/conformance":   {},
 	"topo":              {"emu", "emu/shell", "link", "stack", "internal/typo"},
 	"bench":             {"emu", "emu/virtual", "link", "stack"},
 	"bench/ratios":      {"bench"},
-	"cmd/podwire":       {"topo", "emu", "emu/anatomy", "emu/shell", "internal/typo", "emu/virtual", "overlay", "kube", "pcap", "pcap/diff", "pcap/text"},
+	"cmd/podwire":       {"topo", "emu", "emu/anatomy", "emu/explain", "emu/shell", "internal/typo", "emu/virtual", "overlay", "kube", "pcap", "pcap/diff", "pcap/text"},
 }
 
 // rules are prefixes of import paths that only some packages may use, and why.

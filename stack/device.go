@@ -218,6 +218,19 @@ func (h *Host) Devices() []*Device { return slices.Clone(h.devices) }
 // Point returns where the device's frames can be watched.
 func (d *Device) Point() *link.Point { return d.point }
 
+// Points returns every place where frames of the device can be seen or can end:
+// its own point first, then those of its bridge and of the port behind it.
+func (d *Device) Points() []*link.Point {
+	points := []*link.Point{d.point}
+	if d.bridge != nil {
+		points = append(points, d.bridge.Point())
+	}
+	if d.port != nil {
+		points = append(points, d.port.Lost())
+	}
+	return points
+}
+
 // Host returns the host that the device belongs to.
 func (d *Device) Host() *Host { return d.host }
 
@@ -309,16 +322,15 @@ func (d *Device) sendIP(f *link.Frame, dst link.MAC) {
 
 // sendFrame puts an Ethernet header in front of f and transmits it.
 func (d *Device) sendFrame(f *link.Frame, dst link.MAC, etherType uint16) {
+	link.PutEthernet(f.Push(link.EthernetHeader), dst, d.MAC, etherType)
 	switch {
 	case !d.up:
 		d.point.Drop(f, DropDeviceDown)
 		return
 	case d.bridge != nil && !d.bridge.Carrier():
-		d.point.Count(DropNoCarrier)
-		f.Release()
+		d.point.Drop(f, DropNoCarrier)
 		return
 	}
-	link.PutEthernet(f.Push(link.EthernetHeader), dst, d.MAC, etherType)
 	if !d.loopback { // what is sent on lo is captured when it comes back, once
 		d.point.Pass(f, link.Out)
 	}
@@ -326,11 +338,10 @@ func (d *Device) sendFrame(f *link.Frame, dst link.MAC, etherType uint16) {
 }
 
 // Receive handles a frame that has come in by the device. One that is larger
-// than the MTU of a NIC or veth end is dropped unseen.
+// than the MTU of a NIC or veth end is dropped before it is captured.
 func (d *Device) Receive(f *link.Frame) {
 	if d.port != nil && f.Len()-link.EthernetHeader > d.MTU {
-		d.point.Count(link.DropMTU)
-		f.Release()
+		d.point.Drop(f, link.DropMTU)
 		return
 	}
 	d.point.Pass(f, link.In)

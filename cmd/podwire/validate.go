@@ -75,7 +75,7 @@ func validate(c *cobra.Command, files []string, out output) error {
 		if err := writeJSON(w, all); err != nil {
 			return err
 		}
-	} else if err := explain(w, files, all); err != nil {
+	} else if err := writeFindings(w, files, all); err != nil {
 		return err
 	}
 	if all.HasErrors() {
@@ -97,8 +97,8 @@ func check(file string, sc *topo.Scenario) topo.Diagnostics {
 	return diags
 }
 
-// explain prints findings with their source lines, and says so if there are none.
-func explain(w io.Writer, files []string, all topo.Diagnostics) error {
+// writeFindings prints findings with their source lines, and says so if there are none.
+func writeFindings(w io.Writer, files []string, all topo.Diagnostics) error {
 	if err := all.WriteDetail(w); err != nil {
 		return err
 	}

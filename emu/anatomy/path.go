@@ -1,12 +1,11 @@
 package anatomy
 
 import (
-	"encoding/binary"
 	"fmt"
-	"net/netip"
 	"strings"
 
 	"github.com/podwire/podwire/emu"
+	"github.com/podwire/podwire/emu/explain"
 	"github.com/podwire/podwire/link"
 )
 
@@ -116,65 +115,29 @@ func (w *watcher) mac(m link.MAC) string {
 	return m.String()
 }
 
-// tunnels are UDP ports that mean a tunnel, and what is inside.
-var tunnels = map[uint16]struct {
-	name   string
-	header int           // bytes between UDP and what is inside
-	typ    link.LinkType // of what is inside; 0: it is encrypted
-}{
-	4789:  {"VXLAN", vxlanHeader, link.LinkEthernet},
-	8472:  {"VXLAN", vxlanHeader, link.LinkEthernet},
-	8285:  {"flannel", 0, link.LinkRaw},
-	51820: {"WireGuard", 0, 0},
-}
-
-const vxlanHeader = 8 // RFC 7348 §5
-
 // dissect reads the headers of a frame down to the packet that no tunnel is
 // around.
 func (w *watcher) dissect(h *Hop, typ link.LinkType, b []byte) {
 	var outer []string
-	for {
+	for i, l := range explain.Layers(typ, b) {
 		ethernet := ""
-		if typ == link.LinkEthernet {
-			if len(b) < link.EthernetHeader || link.EtherType(b) != 0x0800 {
-				return
-			}
-			ethernet = w.mac(link.SrcMAC(b)) + " > " + w.mac(link.DstMAC(b))
-			b = b[link.EthernetHeader:]
+		if l.Ethernet != nil {
+			ethernet = w.mac(link.SrcMAC(l.Ethernet)) + " > " + w.mac(link.DstMAC(l.Ethernet))
 		}
-		if len(b) < 28 || b[0] != 0x45 {
-			return
-		}
-		src, dst := netip.AddrFrom4([4]byte(b[12:16])).String(), netip.AddrFrom4([4]byte(b[16:20])).String()
-		inside, inner, ok := b[20:], link.LinkRaw, b[9] == 4
-		what := "IPIP"
-		if b[9] == 17 {
-			port := binary.BigEndian.Uint16(b[22:])
-			t, tunnel := tunnels[port]
-			inside, inner, ok, what = b[min(len(b), 28+t.header):], t.typ, tunnel, fmt.Sprintf("%s (UDP %d)", t.name, port)
-			if t.header == vxlanHeader && len(b) >= 36 {
-				what = fmt.Sprintf("VXLAN %d (UDP %d)", binary.BigEndian.Uint32(b[32:])>>8, port)
-			}
-		}
-		if len(outer) == 0 {
+		if i == 0 {
 			h.Ethernet = ethernet
 		} else if ethernet != "" {
 			outer = append(outer, ethernet)
 		}
-		if !ok {
-			h.Source, h.Target, h.TTL = src, dst, int(b[8])
-			h.Outer = strings.Join(outer, ", ")
-			return
+		src, dst := l.Source().String(), l.Target().String()
+		if l.Tunnel == "" {
+			h.Source, h.Target, h.TTL = src, dst, l.TTL()
+		} else {
+			outer = append(outer, fmt.Sprintf("%s > %s %s", src, dst, l.Tunnel))
+			if i == 0 {
+				h.OuterTTL = l.TTL()
+			}
 		}
-		if len(outer) == 0 {
-			h.OuterTTL = int(b[8])
-		}
-		outer = append(outer, fmt.Sprintf("%s > %s %s", src, dst, what))
 		h.Outer = strings.Join(outer, ", ")
-		if inner == 0 {
-			return
-		}
-		b, typ = inside, inner
 	}
 }
