@@ -316,7 +316,7 @@ func TestIptables(t *testing.T) {
 *filter
 :INPUT ACCEPT [1:84]
 :FORWARD ACCEPT [0:0]
-:OUTPUT ACCEPT [0:0]
+:OUTPUT ACCEPT [1:84]
 [1:84] -A INPUT -s 192.168.56.11/32 -p icmp -m comment --comment "not you" -j DROP
 COMMIT
 `)
