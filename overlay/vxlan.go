@@ -54,13 +54,6 @@ func parseVXLAN(b []byte) (vni uint32, ok bool) {
 	return word >> 8, flags == vxlanFlagI && word&0xff == 0
 }
 
-// Source ports of VXLAN packets: net.ipv4.ip_local_port_range, the last one
-// excluded (udp_flow_src_port).
-const (
-	firstSourcePort = 32768
-	lastSourcePort  = 60999
-)
-
 // VXLANConfig describes a VXLAN device without learning, as flannel, Calico
 // and others make it: `ip link add NAME type vxlan id VNI local LOCAL dstport
 // PORT nolearning udpcsum`.
@@ -135,11 +128,13 @@ func (v *VXLAN) transmit(f *link.Frame) {
 }
 
 // sourcePort spreads flows over source ports, so that routers with several
-// equal paths can tell them apart (RFC 7348 §5; scaled as udp_flow_src_port).
+// equal paths can tell them apart (RFC 7348 §5): those of
+// net.ipv4.ip_local_port_range, the last one excluded (udp_flow_src_port).
 func (v *VXLAN) sourcePort(f *link.Frame) uint16 {
 	hash := v.host.FlowHash(f)
 	hash ^= hash << 16
-	return uint16(uint64(hash)*(lastSourcePort-firstSourcePort)>>32) + firstSourcePort
+	first, last := v.host.LocalPorts()
+	return uint16(uint64(hash)*uint64(last-first)>>32) + first
 }
 
 // receive takes the inner frame out of a datagram. What is not for this device

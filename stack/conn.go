@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync/atomic"
 	"syscall"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -25,6 +26,7 @@ type Conn struct {
 	pending       bytes.Buffer // written by the application, not yet taken by gVisor
 	finish        bool         // close when pending is empty
 	failed        error        // what became of pending
+	hard          atomic.Value // of a UDP socket: the syscall.Errno to report next, see datagramError
 }
 
 // maxPending bounds what Write takes beyond the socket's own buffer in virtual
@@ -80,6 +82,9 @@ func (h *Host) connect(c *Conn, base string, to netip.AddrPort) error {
 	ep, terr := h.sockets.s.NewEndpoint(proto, header.IPv4ProtocolNumber, &c.wq)
 	if terr != nil {
 		return sysErr("socket", terr)
+	}
+	if base == "udp" {
+		ep.SocketOptions().SetBroadcast(true)
 	}
 	c.adopt(ep)
 	if len(dev.addrs) != 1 || dev.addrs[0].Addr() != src { // gVisor would choose another
@@ -165,6 +170,9 @@ func (c *Conn) Read(b []byte) (n int, err error) {
 		return 0, nil
 	}
 	err = c.attempt(&c.read, func() (bool, error) {
+		if err := c.takeHard("read"); err != nil {
+			return false, err
+		}
 		w := tcpip.SliceWriter(b)
 		res, terr := c.ep.Read(&w, tcpip.ReadOptions{})
 		switch terr.(type) {
@@ -254,6 +262,9 @@ func (c *Conn) flush() {
 // writeDatagram sends one datagram to the peer.
 func (c *Conn) writeDatagram(b []byte) (n int, err error) {
 	err = c.attempt(&c.write, func() (bool, error) {
+		if err := c.takeHard("write"); err != nil {
+			return false, err
+		}
 		m, terr := c.ep.Write(bytes.NewReader(b), tcpip.WriteOptions{})
 		if _, block := terr.(*tcpip.ErrWouldBlock); block {
 			return true, nil

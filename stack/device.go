@@ -275,7 +275,7 @@ func errMTU(host, device string, mtu int) error {
 
 // SetMTU is `ip link set dev NAME mtu N`. Of a veth pair it changes one end.
 func (d *Device) SetMTU(mtu int) error {
-	if !validMTU(mtu) {
+	if !validMTU(mtu) && !(d.loopback && mtu == loopbackMTU) {
 		return errMTU(d.host.name, d.Name, mtu)
 	}
 	d.MTU = mtu

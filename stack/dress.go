@@ -21,7 +21,6 @@ type flowKey struct {
 // Linux' rule and the acknowledgement of a FIN that waits for company.
 type flow struct {
 	id     uint16
-	gvisor uint16 // identification that gVisor gave the datagram last seen
 	hash   uint32
 	used   time.Duration
 	window rcvWindow
@@ -101,32 +100,31 @@ func (n *netstack) output(pkt *stack.PacketBuffer, unsummed bool) {
 		skip -= n
 		at = at[copy(at, s[n:]):]
 	}
-	p := packet{frame: f, cut: true, socket: true}
 	if unsummed {
-		sumTransport(p.ip())
+		sumTransport(f.Bytes())
 	}
-	if ip := p.ip(); ip.fragment() {
-		n.dressFragment(ip)
-	} else {
-		if n.tooBig(&p) {
-			return
-		}
-		fl := n.flowOf(ip)
-		if fl.holdsBack(n, &p) {
-			return
-		}
-		fl.dress(n, p.ip(), f)
+	if f = n.whole(f); f == nil {
+		return
 	}
+	p := packet{frame: f, cut: true, socket: true}
+	if n.tooBig(&p) {
+		return
+	}
+	fl := n.flowOf(p.ip())
+	if fl.holdsBack(n, &p) {
+		return
+	}
+	fl.dress(n, p.ip(), f)
 	h.sendLocal(&p)
 }
 
 // dress sets identification and DF as Linux' sockets do: numbers that count up
-// per socket with DF set, 0 for SYN-ACK and RST; fragments share a number and
-// have DF clear.
+// per socket with DF set, 0 for SYN-ACK and RST. A datagram that must be cut and
+// all on a locked path have DF clear.
 func (fl *flow) dress(n *netstack, ip ipv4, f *link.Frame) {
 	f.Hash = fl.hash
 	if ip.proto() != protoTCP || len(ip) < ip.headerLen()+20 {
-		ip.setIDAndFlags(fl.next(), flagDF)
+		ip.setIDAndFlags(fl.next(), n.host.datagramFlags(ip))
 		return
 	}
 	var id uint16
@@ -150,7 +148,11 @@ func (fl *flow) dress(n *netstack, ip ipv4, f *link.Frame) {
 			fl.controlled(n, ip)
 		}
 	}
-	ip.setIDAndFlags(id, flagDF)
+	df := uint16(flagDF)
+	if n.host.pathLocked(ip.dst()) {
+		df = 0
+	}
+	ip.setIDAndFlags(id, df)
 }
 
 // next returns the identification of the next datagram, which is never 0.
@@ -159,16 +161,6 @@ func (f *flow) next() uint16 {
 		f.id++
 	}
 	return f.id
-}
-
-// dressFragment renumbers the pieces of one datagram alike.
-func (n *netstack) dressFragment(ip ipv4) {
-	fl := n.flowOf(ipv4(append([]byte(nil), ip[:ip.headerLen()]...)))
-	if fl.gvisor != ip.id() || ip.flags()&fragOffset == 0 {
-		fl.gvisor = ip.id()
-		fl.next()
-	}
-	ip.setIDAndFlags(fl.id, ip.flags()&^flagDF)
 }
 
 // mssOption returns the MSS that a segment announces, 0 if none (RFC 9293 §3.2).

@@ -60,6 +60,9 @@ type Config struct {
 	// Neighbours bounds the ARP table.
 	Neighbours NeighbourLimits
 
+	// ip are the parameters that SetSysctl alone sets, see ipParam.
+	ip [numIPParams]int
+
 	// conf are the parameters of devices that SetSysctl was told.
 	conf map[confKey]int32
 }
@@ -127,12 +130,16 @@ func NewHost(drv *link.Driver, cfg Config) *Host {
 	return h
 }
 
+// loopbackMTU is the MTU of lo (drivers/net/loopback.c), though no packet has
+// more than 65535 bytes.
+const loopbackMTU = 64 << 10
+
 func (h *Host) addLoopback() {
-	lo, err := h.AddDevice(DeviceConfig{Name: "lo", MTU: 65535, Transmit: h.loopback})
+	lo, err := h.AddDevice(DeviceConfig{Name: "lo", MTU: maxPacket, Transmit: h.loopback})
 	if err != nil {
 		panic(err) // lo is the first device and its name is good
 	}
-	lo.loopback = true
+	lo.loopback, lo.MTU = true, loopbackMTU
 	h.lo, h.loDrain = lo, h.drainLoopback
 	if err := lo.AddAddr(netip.MustParsePrefix("127.0.0.1/8")); err != nil {
 		panic(err)

@@ -40,9 +40,9 @@ func isICMPError(typ byte) bool {
 	return false
 }
 
-// icmpState limits the errors that a host sends, as the kernel does: per
-// destination (icmp_ratelimit 1000 with a burst of 6) and in total
-// (icmp_msgs_per_sec 1000 with a burst of 50).
+// icmpState limits the ICMP messages that a host sends, as the kernel does: per
+// destination (icmp_ratelimit with a burst of 6) and in total (icmp_msgs_per_sec
+// and icmp_msgs_burst), of the types in icmp_ratemask.
 type icmpState struct {
 	peers  map[netip.Addr]*tokenBucket
 	global tokenBucket
@@ -55,11 +55,8 @@ type tokenBucket struct {
 }
 
 const (
-	peerPeriod   = time.Second
-	peerBurst    = 6
-	globalPeriod = time.Millisecond
-	globalBurst  = 50
-	maxPeers     = 4096
+	peerBurst = 6 // XRLIM_BURST_FACTOR
+	maxPeers  = 4096
 )
 
 func (s *icmpState) init() { s.peers = make(map[netip.Addr]*tokenBucket) }
@@ -80,23 +77,39 @@ func (b *tokenBucket) take(now, period time.Duration, burst int) bool {
 	return true
 }
 
-// allow reports whether an error may be sent to dst now.
-func (s *icmpState) allow(now time.Duration, dst netip.Addr) bool {
+// allowICMP reports whether a message may be sent to dst by out now
+// (icmpv4_global_allow, icmpv4_xrlim_allow). "Fragmentation needed" and what
+// goes to the host itself always may.
+func (h *Host) allowICMP(typ, code byte, dst netip.Addr, out *Device) bool {
+	limited := typ < 32 && h.cfg.param(icmpRateMask)>>typ&1 == 1
+	if !limited || out.loopback || typ == icmpUnreachable && code == codeFragNeeded {
+		return true
+	}
+	rate := h.cfg.param(icmpPerSecond)
+	if rate == 0 || !h.icmp.global.take(h.now(), time.Second/time.Duration(rate), h.cfg.param(icmpBurst)) {
+		return false
+	}
+	period := time.Duration(h.cfg.param(icmpRateLimit)) * time.Millisecond
+	return h.icmp.peer(h.now(), dst, period).take(h.now(), period, peerBurst)
+}
+
+// peer returns the bucket of a destination.
+func (s *icmpState) peer(now time.Duration, dst netip.Addr, period time.Duration) *tokenBucket {
 	b := s.peers[dst]
 	if b == nil {
 		if len(s.peers) >= maxPeers {
-			s.forget(now)
+			s.forget(now, period)
 		}
 		b = &tokenBucket{}
 		s.peers[dst] = b
 	}
-	return s.global.take(now, globalPeriod, globalBurst) && b.take(now, peerPeriod, peerBurst)
+	return b
 }
 
 // forget drops the peers whose buckets are full again: they lose nothing.
-func (s *icmpState) forget(now time.Duration) {
+func (s *icmpState) forget(now, period time.Duration) {
 	for a, b := range s.peers {
-		if now-b.last >= peerBurst*peerPeriod {
+		if now-b.last >= peerBurst*period {
 			delete(s.peers, a)
 		}
 	}
@@ -127,7 +140,7 @@ func (h *Host) sendError(p *packet, typ, code byte, info uint32) {
 	if h.isLocal(dst) {
 		from = dst
 	}
-	if typ != icmpRedirect && !(typ == icmpUnreachable && code == codeFragNeeded) && !out.loopback && !h.icmp.allow(h.now(), src) {
+	if !h.allowICMP(typ, code, src, out) {
 		return
 	}
 	quote := min(len(ip), errorSize-ipv4MinHeader-icmpHeader)
@@ -135,7 +148,7 @@ func (h *Host) sendError(p *packet, typ, code byte, info uint32) {
 	b := f.Bytes()
 	ipHeader{
 		tos: ip.tos()&0x1e | 0xc0, // precedence: internetwork control (RFC 1812 §5.3.2)
-		id:  h.nextID(from, src, protoICMP), ttl: defaultTTL, proto: protoICMP, src: from, dst: src,
+		id:  h.nextID(from, src, protoICMP), ttl: h.ttl(), proto: protoICMP, src: from, dst: src,
 	}.put(b, len(b))
 	putICMP(b[ipv4MinHeader:], typ, code, info, ip[:quote])
 	e := packet{frame: f, mark: p.mark}
@@ -193,6 +206,10 @@ func (h *Host) echo(p *packet) {
 		h.drop(p, DropNoSocket)
 		return
 	}
+	if _, out, ok := h.Source(src); ok && !h.allowICMP(icmpEchoReply, 0, src, out) {
+		p.frame.Release()
+		return
+	}
 	if h.cfg.OnEcho != nil {
 		h.cfg.OnEcho(src)
 	}
@@ -200,7 +217,7 @@ func (h *Host) echo(p *packet) {
 	f := h.newFrame(ipv4MinHeader + icmpHeader + len(body))
 	b := f.Bytes()
 	ipHeader{
-		tos: ip.tos(), id: h.nextID(dst, src, protoICMP), ttl: defaultTTL, proto: protoICMP, src: dst, dst: src,
+		tos: ip.tos(), id: h.nextID(dst, src, protoICMP), ttl: h.ttl(), proto: protoICMP, src: dst, dst: src,
 	}.put(b, len(b))
 	putICMP(b[ipv4MinHeader:], icmpEchoReply, 0, binary.BigEndian.Uint32(ip.payload()[4:]), body)
 	p.frame.Release()
@@ -234,6 +251,9 @@ func (h *Host) receiveError(p *packet) {
 		h.pingError(p, quoted)
 	case h.protocols[quoted.proto()] != nil, h.tunnelled(quoted):
 		p.frame.Release() // a tunnel learns the MTU and nothing else
+	case quoted.proto() == protoUDP:
+		h.sockets.datagramError(p.ip().payload(), quoted)
+		p.frame.Release()
 	default:
 		h.sockets.injectError(p)
 	}

@@ -213,7 +213,7 @@ func TestPeersOfTheRateLimitAreBounded(t *testing.T) {
 	a := addr("10.0.0.0")
 	for i := range 3 * maxPeers {
 		a = a.Next()
-		s.allow(time.Duration(i)*time.Second, a)
+		s.peer(time.Duration(i)*time.Second, a, time.Second).take(time.Duration(i)*time.Second, time.Second, peerBurst)
 		if len(s.peers) > maxPeers {
 			t.Fatalf("%d peers are remembered, want at most %d", len(s.peers), maxPeers)
 		}

@@ -151,8 +151,8 @@ func (h *Host) forward(p *packet) {
 		h.drop(p, DropTTL)
 		return
 	}
-	if len(ip) > p.out.MTU && ip.dontFragment() {
-		h.sendError(p, icmpUnreachable, codeFragNeeded, uint32(p.out.MTU))
+	if mtu := h.forwardMTU(ip.dst(), p.out); len(ip) > mtu && ip.dontFragment() {
+		h.sendError(p, icmpUnreachable, codeFragNeeded, uint32(mtu))
 		h.drop(p, DropTooBig)
 		return
 	}

@@ -10,7 +10,8 @@ import (
 // Offsets and constants of the IPv4 header (RFC 791 §3.1).
 const (
 	ipv4MinHeader = 20
-	defaultTTL    = 64
+	defaultTTL    = 64    // of net.ipv4.ip_default_ttl
+	maxPacket     = 65535 // what the length in the header can say
 
 	flagDF     = 0x4000
 	flagMF     = 0x2000

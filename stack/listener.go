@@ -150,7 +150,9 @@ type PacketConn struct {
 }
 
 // ListenPacket opens a UDP socket at an IPv4 address and port; an empty host
-// means every address, port 0 a free one. Network is udp or udp4.
+// means every address, port 0 a free one. Network is udp or udp4. As package net
+// does, it sets SO_BROADCAST; there is no socket without, which Linux would
+// refuse broadcasts with EACCES.
 func (h *Host) ListenPacket(network, address string) (net.PacketConn, error) {
 	base, at, err := parseAddress(network, address)
 	if err == nil && base != "udp" {

@@ -34,8 +34,9 @@ type netstack struct {
 	tcp    tcpQueue
 	nics   []*nic // by device index
 	flows  map[flowKey]*flow
-	idle   func() // drain, as a function value made once
-	queued bool   // idle is waiting to run
+	pieces map[pieceKey][]byte // of datagrams that gVisor has cut, see whole
+	idle   func()              // drain, as a function value made once
+	queued bool                // idle is waiting to run
 	closed atomic.Bool
 
 	openMu sync.Mutex        // guards open
@@ -54,7 +55,6 @@ type socket interface{ abort() }
 // TCP settings. They are Linux' defaults where gVisor has the same knob.
 const (
 	tcpSendMin, tcpSendDefault, tcpSendMax = 4096, 1 << 20, 4 << 20
-	firstEphemeral, lastEphemeral          = 32768, 60999 // ip_local_port_range
 )
 
 // start makes the stack if there is none.
@@ -98,8 +98,12 @@ var errHostClosed = errors.New("stack: host is closed")
 
 func setTCPOptions(s *stack.Stack, cfg *Config) error {
 	receive := cfg.TCPReceive.withDefaults()
-	if err := s.SetPortRange(firstEphemeral, lastEphemeral); err != nil {
+	if err := s.SetPortRange(uint16(cfg.param(ipFirstPort)), uint16(cfg.param(ipLastPort))); err != nil {
 		return fmt.Errorf("stack: port range: %v", err)
+	}
+	ttl := tcpip.DefaultTTLOption(cfg.param(ipDefaultTTL))
+	if err := s.SetNetworkProtocolOption(header.IPv4ProtocolNumber, &ttl); err != nil {
+		return fmt.Errorf("stack: TTL: %v", err)
 	}
 	sack := tcpip.TCPSACKEnabled(true)
 	// RACK breaks ties by arrival time; with exact time there are many ties, and

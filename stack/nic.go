@@ -68,7 +68,7 @@ func (c *nic) WritePackets(list stack.PacketBufferList) (int, tcpip.Error) {
 	return list.Len(), nil
 }
 
-func (c *nic) MTU() uint32                             { return uint32(c.dev.MTU) }
+func (c *nic) MTU() uint32                             { return uint32(min(c.dev.MTU, maxPacket)) }
 func (c *nic) SetMTU(uint32)                           {}
 func (c *nic) MaxHeaderLength() uint16                 { return 0 }
 func (c *nic) LinkAddress() tcpip.LinkAddress          { return "" }

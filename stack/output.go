@@ -63,6 +63,9 @@ func (h *Host) sendBy(d *Device, p *packet) {
 
 // output is ip_output: POSTROUTING, fragmentation, neighbour.
 func (h *Host) output(p *packet) {
+	if p.in == nil && !p.out.loopback && h.isBroadcast(p.ip().dst()) && p.ip().proto() != protoUDP {
+		h.echoBroadcast(*p)
+	}
 	if !h.hook(netfilter.Postrouting, p) {
 		return
 	}
@@ -71,6 +74,31 @@ func (h *Host) output(p *packet) {
 		return
 	}
 	h.neighOutput(p)
+}
+
+// isBroadcast reports whether a is the limited broadcast or that of a subnet.
+func (h *Host) isBroadcast(a netip.Addr) bool {
+	return isLimitedBroadcast(a) || h.broadcast.get(a) != nil && h.local.get(a) == nil
+}
+
+// echoBroadcast hands a copy of a broadcast to the host itself, whole and as if
+// it had come in by the device that it leaves by (ip_mc_output,
+// dev_loopback_xmit). Captures do not show the copy: it was not on the link. Of a
+// datagram gVisor makes the copy, which PREROUTING and INPUT do not see.
+func (h *Host) echoBroadcast(p packet) {
+	f := h.drv.NewFrame(p.frame.Len())
+	f.Inherit(p.frame)
+	copy(f.Bytes(), p.frame.Bytes())
+	p.frame = f
+	if !h.hook(netfilter.Postrouting, &p) {
+		return
+	}
+	p.in, p.out, p.group = p.out, nil, true
+	h.drv.Soon(func() {
+		if h.hook(netfilter.Prerouting, &p) {
+			h.deliver(&p)
+		}
+	})
 }
 
 // neighOutput finds the link-layer destination and transmits.

@@ -6,10 +6,11 @@ import (
 	"time"
 )
 
-// What Linux believes about path MTUs (net.ipv4.route.*).
+// What Linux believes about path MTUs: the defaults of
+// net.ipv4.route.mtu_expires and min_pmtu.
 const (
-	pathMTUExpires = 10 * time.Minute // mtu_expires
-	minPathMTU     = 552              // min_pmtu
+	pathMTUExpires = 10 * time.Minute
+	minPathMTU     = 552
 	maxPathMTUs    = 4096
 )
 
@@ -21,12 +22,17 @@ type pathMTUs map[netip.Addr]pathMTU
 type pathMTU struct {
 	mtu     int
 	expires time.Duration
+
+	// lock says that a router named less than min_pmtu. It cannot be believed
+	// and the path may be narrower still, so what is sent has DF clear.
+	lock bool
 }
 
 // PathMTU returns the largest IP packet that this host may send to dst in one
 // piece, as `ip route get` shows it: what a router has said within the last ten
-// minutes, else the MTU of the device. Zero says that there is no route.
-// Packets that the host forwards do not ask (ip_forward_use_pmtu=0).
+// minutes (net.ipv4.route.mtu_expires), else the MTU of the device, 65535 at
+// most. Zero says that there is no route. Packets that the host forwards ask
+// only if net.ipv4.ip_forward_use_pmtu says so, or the path MTU is locked.
 func (h *Host) PathMTU(dst netip.Addr) int {
 	_, dev, ok := h.Source(dst)
 	if !ok {
@@ -36,42 +42,102 @@ func (h *Host) PathMTU(dst netip.Addr) int {
 }
 
 func (h *Host) pathMTU(dst netip.Addr, device int) int {
-	if e, ok := h.pathMTUs[dst]; ok && e.expires > h.now() && e.mtu < device {
+	if e, ok := h.pathException(dst); ok && e.mtu < device {
 		return e.mtu
 	}
-	return device
+	return min(device, maxPacket)
+}
+
+// pathException returns what a router has said about the path to dst.
+func (h *Host) pathException(dst netip.Addr) (pathMTU, bool) {
+	e, ok := h.pathMTUs[dst]
+	return e, ok && e.expires > h.now()
+}
+
+// A PathException is what a router has said about the way to one destination,
+// as `ip route get` shows it behind "cache".
+type PathException struct {
+	MTU        int           // 0 if no router has named one
+	Lock       bool          // MTU is min_pmtu, because a router named less: DF is clear
+	Redirected bool          // a router has named another next hop
+	Expires    time.Duration // how much longer it is believed
+}
+
+// PathException returns what routers have said about the way to dst and ok, or
+// false if they have said nothing or it has expired.
+func (h *Host) PathException(dst netip.Addr) (x PathException, ok bool) {
+	if r := h.routes.lookup(dst); r != nil && r.Type == Unicast && !h.isLocal(dst) {
+		if e, heard := h.redirectOf(r, dst); heard {
+			x.Redirected, x.Expires, ok = true, e.expires-h.now(), true
+		}
+	}
+	if e, heard := h.pathException(dst); heard {
+		x.MTU, x.Lock, x.Expires, ok = e.mtu, e.lock, e.expires-h.now(), true
+	}
+	return x, ok
+}
+
+// pathLocked reports whether packets to dst have DF clear whatever their size
+// (ip_dont_fragment).
+func (h *Host) pathLocked(dst netip.Addr) bool {
+	e, ok := h.pathException(dst)
+	return ok && e.lock
+}
+
+// datagramFlags is DF for a datagram of a UDP socket that fits the path, and no
+// flag for one that must be cut (IP_PMTUDISC_WANT, __ip_make_skb).
+func (h *Host) datagramFlags(ip ipv4) uint16 {
+	device := h.lo
+	if _, d, ok := h.Source(ip.dst()); ok {
+		device = d
+	}
+	if len(ip) > h.pathMTU(ip.dst(), device.MTU) || h.pathLocked(ip.dst()) {
+		return 0
+	}
+	return flagDF
+}
+
+// forwardMTU is what a packet that is forwarded to dst by d must fit
+// (ip_dst_mtu_maybe_forward).
+func (h *Host) forwardMTU(dst netip.Addr, d *Device) int {
+	if h.cfg.param(ipForwardPMTU) != 0 || h.pathLocked(dst) {
+		return h.pathMTU(dst, d.MTU)
+	}
+	return d.MTU
 }
 
 // outputMTU is what p must fit on its way out. TCP is not asked: tooBig has told
 // gVisor how to cut its segments.
 func (h *Host) outputMTU(p *packet) int {
 	ip := p.ip()
-	if p.in != nil || p.probe || len(h.pathMTUs) == 0 || ip.proto() == protoTCP {
+	switch {
+	case p.probe || len(h.pathMTUs) == 0:
+		return p.out.MTU
+	case p.in != nil:
+		return h.forwardMTU(ip.dst(), p.out)
+	case ip.proto() == protoTCP:
 		return p.out.MTU
 	}
 	return h.pathMTU(ip.dst(), p.out.MTU)
 }
 
 // learnPathMTU takes "fragmentation needed" about a packet that a socket or
-// tunnel of this host has sent (__ip_rt_update_pmtu). Of an MTU below 552
-// the kernel thinks that someone means harm; a router that names none is too old
-// to be about (RFC 1191 §5). The same again is news only in the second half of
-// its life.
+// tunnel of this host has sent (__ip_rt_update_pmtu). An MTU below min_pmtu, 0
+// included (a router from before RFC 1191), locks the path at min_pmtu until it
+// expires. The same again is news only in the second half of its life.
 func (h *Host) learnPathMTU(quoted ipv4, mtu int) {
 	dst := quoted.dst()
-	if !h.isLocal(quoted.src()) || mtu == 0 {
+	_, dev, ok := h.Source(dst)
+	if !ok || !h.isLocal(quoted.src()) || h.pathLocked(dst) {
 		return
 	}
-	_, dev, ok := h.Source(dst)
-	old := 0
-	if ok {
-		old = h.pathMTU(dst, dev.MTU)
+	old, least := h.pathMTU(dst, dev.MTU), h.cfg.param(ipMinPathMTU)
+	life := time.Duration(h.cfg.param(ipPathMTUExpires)) * time.Second
+	e, lock := h.pathMTUs[dst], mtu < least
+	if lock {
+		mtu = min(old, least)
 	}
-	e := h.pathMTUs[dst]
-	if mtu < minPathMTU {
-		mtu = min(old, minPathMTU)
-	}
-	if !ok || mtu > old || mtu >= dev.MTU || mtu == e.mtu && h.now() < e.expires-pathMTUExpires/2 {
+	if !lock && (mtu > old || mtu >= dev.MTU || mtu == e.mtu && h.now() < e.expires-life/2) {
 		return
 	}
 	if h.pathMTUs == nil {
@@ -80,10 +146,11 @@ func (h *Host) learnPathMTU(quoted ipv4, mtu int) {
 	if len(h.pathMTUs) >= maxPathMTUs {
 		clear(h.pathMTUs) // forged errors: better to forget than to grow
 	}
-	h.pathMTUs[dst] = pathMTU{mtu, h.now() + pathMTUExpires}
+	h.pathMTUs[dst] = pathMTU{mtu, h.now() + life, lock}
 }
 
-// FlushPathMTUs forgets what routers have said, as `ip route flush cache` does.
+// FlushPathMTUs forgets what routers have said of MTUs, as `ip route flush
+// cache` does.
 func (h *Host) FlushPathMTUs() { clear(h.pathMTUs) }
 
 // tunnelled reports whether a quoted packet is one that a UDP tunnel of this

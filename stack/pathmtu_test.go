@@ -29,7 +29,6 @@ func TestPathMTU(t *testing.T) {
 			})
 		}
 		learn(quotedPacket("10.0.0.7", "10.0.0.9", protoUDP), 1300, 1500) // not this host's
-		learn(quotedPacket("10.0.0.1", "10.0.0.9", protoUDP), 0, 1500)    // a router from before RFC 1191
 		learn(quotedPacket("10.0.0.1", "10.0.0.9", protoUDP), 9000, 1500)
 		learn(quotedPacket("10.0.0.1", "10.0.0.9", protoUDP), 1300, 1300)
 		learn(quotedPacket("10.0.0.1", "10.0.0.9", protoIPIP), 1400, 1300)

@@ -172,7 +172,7 @@ func (c *PingConn) send(to netip.Addr, seq uint16) error {
 	}
 	f := h.newFrame(total)
 	b := f.Bytes()
-	c.header(src, to, total > h.pathMTU(to, dev.MTU)).put(b, total)
+	c.header(src, to, total > h.pathMTU(to, dev.MTU) || h.pathLocked(to) && !c.cfg.DontFragment).put(b, total)
 	msg := b[ipv4MinHeader:]
 	c.host.fillEcho(msg[icmpHeader:])
 	putICMP(msg, icmpEcho, 0, uint32(c.id)<<16|uint32(seq), msg[icmpHeader:])
@@ -205,7 +205,7 @@ func (c *PingConn) header(src, dst netip.Addr, cut bool) ipHeader {
 	case dst.IsMulticast():
 		hdr.ttl = 1 // IP_MULTICAST_TTL
 	default:
-		hdr.ttl = defaultTTL
+		hdr.ttl = h.ttl()
 	}
 	switch {
 	case c.cfg.MayFragment || cut:

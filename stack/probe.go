@@ -32,14 +32,16 @@ func (h *Host) probed(p *packet, proto byte, words []byte) bool {
 
 // probePort returns a local port that no other probe to remote uses.
 func (h *Host) probePort(proto byte, remote uint16) uint16 {
-	port := uint16(firstEphemeral + h.rng.IntN(lastEphemeral-firstEphemeral+1))
-	for range lastEphemeral - firstEphemeral {
+	first, last := h.LocalPorts()
+	port := first + uint16(h.rng.IntN(int(last-first)+1))
+	for range last - first {
 		if h.probes[probeKey{proto, port, remote}] == nil {
 			break
 		}
-		if port++; port > lastEphemeral {
-			port = firstEphemeral
+		if port == last {
+			port = first - 1
 		}
+		port++
 	}
 	return port
 }

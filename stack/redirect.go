@@ -133,12 +133,26 @@ func (h *Host) isDefaultRouter(via netip.Addr, d *Device) bool {
 // nextHop is where a packet to dst goes by route r: where a router has said, or
 // the route's next hop. It is not valid for a destination on the link.
 func (h *Host) nextHop(r *Route, dst netip.Addr) netip.Addr {
-	if len(h.redirects.heard) > 0 {
-		if e, ok := h.redirects.heard[dst]; ok && e.dev == r.Dev && e.from == r.Via && e.expires > h.now() {
-			return e.via
-		}
+	if e, ok := h.redirectOf(r, dst); ok {
+		return e.via
 	}
 	return r.Via
+}
+
+// NextHop returns the gateway that a packet of this host to dst is sent to, also
+// one that a router has named in a redirect. It is not valid if dst is on the
+// link or there is no route.
+func (h *Host) NextHop(dst netip.Addr) netip.Addr {
+	if r := h.routes.lookup(dst); r != nil && r.Type == Unicast && !h.isLocal(dst) && !h.isBroadcast(dst) {
+		return h.nextHop(r, dst)
+	}
+	return netip.Addr{}
+}
+
+// redirectOf returns what the router of r has said about dst.
+func (h *Host) redirectOf(r *Route, dst netip.Addr) (redirect, bool) {
+	e, ok := h.redirects.heard[dst]
+	return e, ok && e.dev == r.Dev && e.from == r.Via && e.expires > h.now()
 }
 
 // owns reports whether a quoted packet is one that this host may have sent: a

@@ -57,6 +57,7 @@ func init() {
 		number("net.ipv4.neigh.default.gc_thresh3", 1024, func(c *Config) *int { return &c.Neighbours.Thresh3 }),
 	}
 	sysctls = append(sysctls, conntrackSysctls()...)
+	sysctls = append(sysctls, ipSysctls()...)
 	for _, device := range []string{"all", "default"} {
 		for p := range numConf {
 			if s := newConfSysctl(device, p); device == "default" || p.group() == "conf" && p != confForwarding {

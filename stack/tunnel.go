@@ -83,7 +83,7 @@ func (h *Host) sendOuter(o Outer, proto byte, f *link.Frame) {
 		tos: o.TOS, id: h.nextID(o.Src, o.Dst, proto), ttl: o.TTL, proto: proto, src: o.Src, dst: o.Dst,
 	}
 	if hdr.ttl == 0 {
-		hdr.ttl = defaultTTL
+		hdr.ttl = h.ttl()
 	}
 	if o.DF {
 		hdr.flags = flagDF
@@ -225,7 +225,7 @@ func (h *Host) sendReset(p *packet) {
 	const tcpHeader = 20
 	f := h.newFrame(ipv4MinHeader + tcpHeader)
 	b := f.Bytes()
-	ipHeader{tos: 0, flags: flagDF, ttl: defaultTTL, proto: protoTCP, src: ip.dst(), dst: ip.src()}.put(b, len(b))
+	ipHeader{tos: 0, flags: flagDF, ttl: h.ttl(), proto: protoTCP, src: ip.dst(), dst: ip.src()}.put(b, len(b))
 	t := b[ipv4MinHeader:]
 	clear(t)
 	copy(t[0:2], seg[2:4])

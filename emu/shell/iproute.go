@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/netip"
 	"strconv"
+	"strings"
+	"time"
 
 	"github.com/podwire/podwire/link"
 	"github.com/podwire/podwire/stack"
@@ -21,6 +23,17 @@ type routeJSON struct {
 	PrefSrc  string   `json:"prefsrc,omitempty"`
 	Metric   int      `json:"metric,omitempty"`
 	Flags    []string `json:"flags"`
+}
+
+// routeGetJSON is the element of `ip -j route get`: with what is cached.
+type routeGetJSON struct {
+	routeJSON
+	UID     int              `json:"uid"`
+	Cache   []string         `json:"cache"`
+	Expires int              `json:"expires,omitempty"`
+	Metrics []map[string]int `json:"metrics,omitempty"`
+
+	lock bool // of the MTU; iproute2 does not say so in JSON
 }
 
 var routeTypes = map[stack.RouteType]string{stack.Blackhole: "blackhole", stack.Unreachable: "unreachable", stack.Prohibit: "prohibit"}
@@ -195,7 +208,7 @@ func (p *iproute) getRoute() error {
 	if err != nil {
 		return p.failed(1, "any valid address is expected rather than %q.", v[""])
 	}
-	j := routeJSON{Dst: to.String(), Flags: []string{}}
+	j := routeGetJSON{routeJSON: routeJSON{Dst: to.String(), Flags: []string{}}, Cache: []string{}}
 	var r stack.Route
 	var found bool
 	p.do(func() {
@@ -214,6 +227,11 @@ func (p *iproute) getRoute() error {
 		case r.Via.IsValid():
 			j.Gateway = r.Via.String()
 		}
+		if next := p.host.NextHop(to); next.IsValid() && j.Type == "" {
+			j.Gateway = next.String()
+		}
+		x, _ := p.host.PathException(to)
+		j.cached(x)
 	})
 	switch {
 	case !found:
@@ -227,7 +245,7 @@ func (p *iproute) getRoute() error {
 		j.PrefSrc = v["from"]
 	}
 	if p.json {
-		return p.write([]routeJSON{j})
+		return p.write([]routeGetJSON{j})
 	}
 	p.printf("%s\n", j.getText(v["from"]))
 	return nil
@@ -242,11 +260,36 @@ func broadcastOf(d *stack.Device, a netip.Addr) bool {
 	return false
 }
 
+// cached takes in what routers have said about the way.
+func (j *routeGetJSON) cached(x stack.PathException) {
+	j.Cache = append(j.Cache, map[string][]string{"local": {"local"}, "broadcast": {"local", "brd"}}[j.Type]...)
+	if x.Redirected {
+		j.Cache = append(j.Cache, "redirected")
+	}
+	j.Expires, j.lock = int(x.Expires/time.Second), x.Lock
+	if x.MTU > 0 {
+		j.Metrics = []map[string]int{{"mtu": x.MTU}}
+	}
+}
+
 // getText prints the two lines of ip route get.
-func (j routeJSON) getText(from string) string {
+func (j routeGetJSON) getText(from string) string {
 	line, cache := j.Dst, ""
 	if j.Type != "" {
-		line, cache = j.Type+" "+line, " <"+map[string]string{"local": "local", "broadcast": "local,brd"}[j.Type]+">"
+		line = j.Type + " " + line
+	}
+	if len(j.Cache) > 0 {
+		cache = " <" + strings.Join(j.Cache, ",") + ">"
+	}
+	if j.Expires > 0 {
+		cache += fmt.Sprintf(" expires %dsec", j.Expires)
+	}
+	if len(j.Metrics) > 0 {
+		lock := ""
+		if j.lock {
+			lock = "lock "
+		}
+		cache += fmt.Sprintf(" mtu %s%d", lock, j.Metrics[0]["mtu"])
 	}
 	if from != "" {
 		line += " from " + from

@@ -248,8 +248,8 @@ func (p *pinger) send(conn *stack.PingConn) error {
 	case errors.Is(err, syscall.EMSGSIZE):
 		mtu := 65535
 		p.do(func() {
-			if _, dev, ok := p.host.Source(p.to); ok {
-				mtu = dev.MTU
+			if path := p.host.PathMTU(p.to); path > 0 {
+				mtu = path
 			}
 		})
 		fmt.Fprintf(p.Err, "ping: local error: message too long, mtu=%d\n", mtu)

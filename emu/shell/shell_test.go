@@ -207,11 +207,31 @@ default via 10.244.1.1 dev eth0
 		h.want("client", "ip -j route show default", 0, `[{"dst":"default","gateway":"10.244.1.1","dev":"eth0","flags":[]}]`+"\n")
 		h.contains("node1", "ip addr show flannel.1", 0, "flannel.1: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1450 qdisc noqueue state UNKNOWN group default\n    link/ether ",
 			"    inet 10.244.1.0/32 scope global flannel.1\n       valid_lft forever preferred_lft forever\n")
-		h.contains("node1", "ip link", 0, "1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65535", "link/loopback 00:00:00:00:00:00 brd 00:00:00:00:00:00", " master cni0 state UP ")
+		h.contains("node1", "ip link", 0, "1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536", "link/loopback 00:00:00:00:00:00 brd 00:00:00:00:00:00", " master cni0 state UP ")
 		h.contains("node1", "ip -j addr show cni0", 0, `"local":"10.244.1.1","prefixlen":24,"broadcast":"10.244.1.255","scope":"global","label":"cni0"`)
 		h.sh("client", "ping -c1 web")
 		h.contains("node1", "ip neigh show dev flannel.1", 0, "10.244.2.0 dev flannel.1 lladdr ", " PERMANENT\n")
 		h.contains("node2", "ip -j n", 0, `"dst":"10.244.2.2","dev":"cni0","lladdr":`, `"state":["REACHABLE"]`)
+	})
+}
+
+// ip route get says what routers have said, as iproute2 prints it.
+func TestIPRouteGetShowsExceptions(t *testing.T) {
+	inLab(t, func(h host) {
+		h.want("node1", "ip link set flannel.1 mtu 1400", 0, "")
+		h.sh("client", "ping -c1 -W1 -s 1422 web")
+		h.want("client", "ip route get web", 0, "10.244.2.2 via 10.244.1.1 dev eth0 src 10.244.1.2 uid 0\n    cache expires 600sec mtu 1400\n")
+		h.want("client", "ip -j route get web", 0, `[{"dst":"10.244.2.2","gateway":"10.244.1.1","dev":"eth0","prefsrc":"10.244.1.2","flags":[],"uid":0,"cache":[],"expires":600,"metrics":[{"mtu":1400}]}]`+"\n")
+		h.contains("client", "ping -c1 -W1 -M do -s 1400 web", 1, "message too long, mtu=1400")
+		h.want("node1", "ip link set flannel.1 mtu 500", 0, "")
+		h.sh("client", "ping -c1 -W1 -s 1300 web")
+		h.contains("client", "ip route get web", 0, "    cache expires 600sec mtu lock 552\n")
+
+		h.want("gateway", "ip route replace 10.244.0.0/16 via node1", 0, "")
+		h.want("laptop", "ip route add 10.244.0.0/16 via gateway", 0, "")
+		h.sh("laptop", "ping -c1 node1") // the new next hop must be known
+		h.sh("laptop", "ping -c1 client")
+		h.want("laptop", "ip route get client", 0, "10.244.1.2 via 192.168.56.11 dev eth0 src 192.168.56.254 uid 0\n    cache <redirected> expires 299sec\n")
 	})
 }
 
