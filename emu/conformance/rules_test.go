@@ -126,7 +126,6 @@ func manyServices() []*corev1.Service {
 	return []*corev1.Service{
 		service("plain", func(s *corev1.ServiceSpec) {}),
 		service("udp", func(s *corev1.ServiceSpec) { s.Ports[0].Protocol = corev1.ProtocolUDP }),
-		service("sctp", func(s *corev1.ServiceSpec) { s.Ports[0].Protocol = corev1.ProtocolSCTP }),
 		service("empty", func(s *corev1.ServiceSpec) { s.Selector = map[string]string{"app": "none"} }),
 		service("node", func(s *corev1.ServiceSpec) { s.Type = corev1.ServiceTypeNodePort }),
 		service("node-local", func(s *corev1.ServiceSpec) {
