@@ -1,3 +1,8 @@
+//go:build !race
+
+// Minutes of full cables: under the race detector they take ten times as long and
+// show nothing that shorter streams do not.
+
 package emu_test
 
 import (
