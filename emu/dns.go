@@ -13,6 +13,7 @@ import (
 
 	"github.com/podwire/podwire/emu/resolv"
 	"github.com/podwire/podwire/kube/coredns"
+	"github.com/podwire/podwire/overlay"
 )
 
 // clusterDomain is what the names of Services end in.
@@ -64,7 +65,7 @@ func (l *Lab) AddDNS(cfg DNSConfig) error {
 		return err
 	}
 	for i := range cfg.Replicas {
-		if _, err := l.startPod(corednsPod(i+1), (*Pod).serveCoreDNS); err != nil {
+		if _, err := l.startPod(corednsPod(i+1), overlay.Pod{}, (*Pod).serveCoreDNS); err != nil {
 			return err
 		}
 	}

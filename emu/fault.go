@@ -16,12 +16,7 @@ func (m *Machine) SetLink(up bool) {
 func (m *Machine) LinkUp() bool {
 	up := false
 	m.lab.drv.Do(func() {
-		up = !m.unplugged && !m.off
-		for _, p := range m.lab.pods {
-			if &p.Machine == m {
-				up = up && !p.node.off
-			}
-		}
+		up = !m.unplugged && !m.off && (m.pod == nil || !m.pod.node.off)
 	})
 	return up
 }
@@ -32,13 +27,8 @@ func (m *Machine) applyLink() {
 	for _, p := range m.plugs {
 		p.cable.SetUp(!m.unplugged && !m.off && !p.segment.off)
 	}
-	if len(m.plugs) > 0 {
-		return
-	}
-	for _, p := range m.lab.pods {
-		if &p.Machine == m {
-			p.net.Peer.SetUp(!m.unplugged && !p.node.off)
-		}
+	if p := m.pod; p != nil {
+		p.net.Peer.SetUp(!m.unplugged && !p.node.off)
 	}
 }
 

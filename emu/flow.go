@@ -69,7 +69,7 @@ func (r *FlowResult) Loss() float64 {
 	if r.Sent == 0 {
 		return 0
 	}
-	return 1 - float64(r.Received)/float64(r.Sent)
+	return float64(r.Sent-r.Received) / float64(r.Sent)
 }
 
 func (c *FlowConfig) setDefaults() error {

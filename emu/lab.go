@@ -141,6 +141,7 @@ type Lab struct {
 	hosts    []*Host
 	machines map[string]*Machine // by name: "node1", "default/web"
 	addrs    map[netip.Addr]*Machine
+	lives    map[string]int // by name of a pod, how often it was started
 	captures []*Capture
 	peers    map[string]Peer // by network, what was seen last
 	warnings []string        // what daemons could not do
@@ -176,6 +177,7 @@ func New(cfg Config) (*Lab, error) {
 		drv:      link.NewDriver(link.DriverConfig{Settle: cfg.Settle, Seed: cfg.Seed, Veth: cfg.VethLatency, Classifier: stack.Traffic{}}),
 		machines: make(map[string]*Machine),
 		addrs:    make(map[netip.Addr]*Machine),
+		lives:    make(map[string]int),
 		peers:    make(map[string]Peer),
 	}
 	l.drv.Do(func() { l.source = l.drv.NewSource() })

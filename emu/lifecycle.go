@@ -31,6 +31,20 @@ func (l *Lab) SetReady(p *Pod, ready bool) error {
 	})
 }
 
+// SetEndpoint takes a pod's address out of every EndpointSlice, or lists it again;
+// the pod runs on, and whoever knows its address reaches it.
+func (l *Lab) SetEndpoint(p *Pod, listed bool) error {
+	if p == nil {
+		return errNil
+	}
+	return l.change(func() error {
+		if err := l.checkPod(p); err != nil {
+			return err
+		}
+		return l.cluster.Withhold(p.spec.Namespace, p.spec.Name, !listed)
+	})
+}
+
 // Terminate begins to delete a pod, as kubectl delete does: from now on it is a
 // terminating endpoint, which Services use only if they have no ready one. It
 // serves until the grace period has passed, and is removed then. Terminate

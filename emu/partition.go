@@ -16,7 +16,7 @@ const DropPartition link.Reason = "network is partitioned"
 // are with their nodes. Machines in no group reach everybody. No groups heal
 // the network.
 func (l *Lab) Partition(groups ...[]*Machine) error {
-	p := &partition{lab: l, group: make(map[*Machine]int), mac: make(map[link.MAC]int)}
+	p := &partition{lab: l, group: make(map[*Machine]int), mac: make(map[link.MAC]int), port: make(map[*link.BridgePort]int)}
 	for i, list := range groups {
 		for _, m := range list {
 			switch {
@@ -27,7 +27,7 @@ func (l *Lab) Partition(groups ...[]*Machine) error {
 			}
 			p.group[m] = i + 1
 			for _, plug := range m.plugs {
-				p.mac[plug.dev.MAC] = i + 1
+				p.mac[plug.dev.MAC], p.port[plug.port] = i+1, i+1
 			}
 		}
 	}
@@ -42,11 +42,13 @@ func (l *Lab) Partition(groups ...[]*Machine) error {
 	return nil
 }
 
-// partition drops frames between groups, on the switches.
+// partition drops frames between groups, on the switches. It is asked for every
+// frame: all that it looks up are maps.
 type partition struct {
 	lab   *Lab
 	group map[*Machine]int // from 1
 	mac   map[link.MAC]int
+	port  map[*link.BridgePort]int // of the machine whose cable ends there
 }
 
 // BridgeIn implements link.BridgeFilter: whom a packet is from and for says its
@@ -67,7 +69,7 @@ func (p *partition) BridgeForward(f *link.Frame, in, out *link.BridgePort) *link
 	if !link.DstMAC(b).IsMulticast() {
 		return f
 	}
-	return p.pass(f, in.Bridge(), p.mac[link.SrcMAC(b)], p.behind(out))
+	return p.pass(f, in.Bridge(), p.mac[link.SrcMAC(b)], p.port[out])
 }
 
 func (p *partition) pass(f *link.Frame, b *link.Bridge, from, to int) *link.Frame {
@@ -86,22 +88,8 @@ func (p *partition) of(addr []byte, otherwise int) int {
 	if m == nil {
 		return otherwise
 	}
-	for _, pod := range p.lab.pods {
-		if &pod.Machine == m {
-			return p.group[&pod.node.Machine]
-		}
+	if m.pod != nil {
+		m = &m.pod.node.Machine
 	}
 	return p.group[m]
-}
-
-// behind returns the group of the machine whose cable ends at a port.
-func (p *partition) behind(port *link.BridgePort) int {
-	for m, g := range p.group {
-		for _, plug := range m.plugs {
-			if plug.port == port {
-				return g
-			}
-		}
-	}
-	return 0
 }

@@ -28,7 +28,8 @@ type Pod struct {
 	net  overlay.PodNet
 	spec *corev1.Pod
 
-	proxies []*userProxy // on the node, for published ports
+	start   func(*Pod) error // what it runs
+	proxies []*userProxy     // on the node, for published ports
 }
 
 // PodConfig describes a pod in short; AddPodObject takes the whole object.
@@ -56,15 +57,16 @@ func (l *Lab) AddPod(cfg PodConfig) (*Pod, error) {
 // each containerPort of each container is answered, TCP by an HTTP server, UDP
 // by an echo. A hostPort is published on the node as the design does it.
 func (l *Lab) AddPodObject(spec *corev1.Pod) (*Pod, error) {
-	return l.startPod(spec, (*Pod).startWorkloads)
+	return l.startPod(spec, overlay.Pod{}, (*Pod).startWorkloads)
 }
 
-// startPod adds a pod that runs what start starts.
-func (l *Lab) startPod(spec *corev1.Pod, start func(*Pod) error) (*Pod, error) {
+// startPod adds a pod that runs what start starts. Plug says what it asks of the
+// network besides what stands in its object.
+func (l *Lab) startPod(spec *corev1.Pod, plug overlay.Pod, start func(*Pod) error) (*Pod, error) {
 	if spec == nil {
 		return nil, errNil
 	}
-	p := &Pod{spec: spec.DeepCopy()}
+	p := &Pod{spec: spec.DeepCopy(), plug: &plug, start: start}
 	err := l.change(func() error { return l.addPod(p) })
 	if err != nil {
 		return nil, err
@@ -108,8 +110,11 @@ func (l *Lab) addPod(p *Pod) error {
 		return err
 	}
 	p.node = node
+	cfg.Life = l.lives[name]
+	l.lives[name]++
 	p.Machine = Machine{lab: l, name: name, stack: stack.NewHost(l.drv, cfg), pod: p}
-	p.plug = &overlay.Pod{Namespace: s.Namespace, Name: s.Name, Host: p.stack, Annotations: s.Annotations, HostPorts: ports}
+	p.plug.Namespace, p.plug.Name, p.plug.Host = s.Namespace, s.Name, p.stack
+	p.plug.Annotations, p.plug.HostPorts = s.Annotations, ports
 	if p.net, err = l.cni.AddPod(&node.overlay, p.plug); err != nil {
 		l.cluster.RemovePod(s.Namespace, s.Name)
 		return fmt.Errorf("emu: pod %s: %w", name, err)

@@ -138,7 +138,7 @@ func (l *Lab) waysFrom(m *Machine, routers []*Machine) map[*segment]netip.Addr {
 		var next []*Machine
 		for _, near := range frontier {
 			for _, far := range routers {
-				addr, joined := far.addrBeside(near)
+				addr, joined := far.AddrBeside(near)
 				if _, seen := via[far]; seen || !joined {
 					continue
 				}
@@ -161,8 +161,8 @@ func (l *Lab) waysFrom(m *Machine, routers []*Machine) map[*segment]netip.Addr {
 	return ways
 }
 
-// addrBeside returns m's address in a segment that o is in too.
-func (m *Machine) addrBeside(o *Machine) (netip.Addr, bool) {
+// AddrBeside returns m's address in a segment of the underlay that o is in too.
+func (m *Machine) AddrBeside(o *Machine) (netip.Addr, bool) {
 	for _, q := range o.plugs {
 		for _, p := range m.plugs {
 			if p.segment == q.segment {

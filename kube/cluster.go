@@ -62,8 +62,9 @@ type Cluster struct {
 	endpoints map[types.NamespacedName]map[string]*discoveryv1.EndpointSlice // by Service, then by slice name
 	slices    map[types.NamespacedName]types.NamespacedName                  // slice to Service
 	nodes     map[string]*corev1.Node
-	spaces    map[string]bool // namespaces
-	sorted    []*serviceEntry // services in order; nil when it must be rebuilt
+	spaces    map[string]bool               // namespaces
+	withheld  map[types.NamespacedName]bool // pods that are no endpoints
+	sorted    []*serviceEntry               // services in order; nil when it must be rebuilt
 }
 
 // labelPair is one label of one namespace, the key of both selector indexes.
@@ -102,6 +103,7 @@ func NewCluster(cfg Config) (*Cluster, error) {
 		endpoints: make(map[types.NamespacedName]map[string]*discoveryv1.EndpointSlice),
 		slices:    make(map[types.NamespacedName]types.NamespacedName),
 		nodes:     make(map[string]*corev1.Node),
+		withheld:  make(map[types.NamespacedName]bool),
 		spaces:    map[string]bool{corev1.NamespaceDefault: true, "kube-system": true, "kube-public": true, "kube-node-lease": true},
 	}, nil
 }

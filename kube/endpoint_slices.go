@@ -101,7 +101,9 @@ func (c *Cluster) sliceEndpoints(svc types.NamespacedName, port *corev1.ServiceP
 				continue
 			}
 			for j := range s.Endpoints {
-				list = appendSliceEndpoint(list, &s.Endpoints[j], uint16(*p.Port))
+				if t := s.Endpoints[j].TargetRef; t == nil || t.Kind != "Pod" || !c.withheld[types.NamespacedName{Namespace: t.Namespace, Name: t.Name}] {
+					list = appendSliceEndpoint(list, &s.Endpoints[j], uint16(*p.Port))
+				}
 			}
 		}
 	}

@@ -137,7 +137,8 @@ func (c *Cluster) podEndpoints(s *corev1.Service, port *corev1.ServicePort, pods
 	list := make([]Endpoint, 0, len(pods))
 	for _, p := range pods {
 		ip, ok := podIP(p)
-		if !ok || p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed {
+		if !ok || p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed ||
+			c.withheld[types.NamespacedName{Namespace: p.Namespace, Name: p.Name}] {
 			continue
 		}
 		number, ok := targetPort(p, port)

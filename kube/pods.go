@@ -124,7 +124,27 @@ func (c *Cluster) RemovePod(namespace, name string) error {
 		return notFound("pods", name)
 	}
 	c.pods.remove(key)
+	delete(c.withheld, key)
 	c.podChanged(p)
+	return nil
+}
+
+// Withhold takes a pod's address out of all EndpointSlices, or lists it again,
+// while the pod runs on: as when its labels are changed so that no selector
+// finds it, or its target is taken out of a slice that was written by hand. It is
+// an error if there is no such pod.
+func (c *Cluster) Withhold(namespace, name string, on bool) error {
+	key := objectName(namespace, name)
+	p := c.pods.byName[key]
+	if p == nil {
+		return notFound("pods", name)
+	}
+	if on {
+		c.withheld[key] = true
+	} else {
+		delete(c.withheld, key)
+	}
+	c.invalidateAll() // slices may name pods that no selector finds
 	return nil
 }
 

@@ -46,12 +46,17 @@ func (c *bridgeCNI) bridge() (*stack.Device, error) {
 }
 
 // add plugs pod in.
-func (c *bridgeCNI) add(pod *stack.Host) (PodNet, error) {
+func (c *bridgeCNI) add(pod *Pod) (PodNet, error) {
 	br, err := c.bridge()
 	if err != nil {
 		return PodNet{}, err
 	}
-	addr, err := c.ipam.next()
+	addr := pod.Addr
+	if addr.IsValid() {
+		err = c.ipam.take(addr)
+	} else {
+		addr, err = c.ipam.next()
+	}
 	if err != nil {
 		return PodNet{}, err
 	}
@@ -60,14 +65,14 @@ func (c *bridgeCNI) add(pod *stack.Host) (PodNet, error) {
 		c.ipam.free(addr)
 		return PodNet{}, err
 	}
-	c.pods[pod] = p
+	c.pods[pod.Host] = p
 	return p.net, nil
 }
 
 // plug makes the veth pair and sets up both ends. The pod announces its
 // address when its end comes up, as the plugin has it do with arp_notify.
-func (c *bridgeCNI) plug(br *stack.Device, pod *stack.Host, addr netip.Addr) (bridgedPod, error) {
-	h := c.node.Host
+func (c *bridgeCNI) plug(br *stack.Device, of *Pod, addr netip.Addr) (bridgedPod, error) {
+	h, pod := c.node.Host, of.Host
 	rng := pod.Rand("veth")
 	name := fmt.Sprintf("veth%08x", rng.Uint32())
 	inPod, onNode := h.Driver().NewVeth(pod.Name()+"/eth0", h.Name()+"/"+name)
@@ -76,7 +81,7 @@ func (c *bridgeCNI) plug(br *stack.Device, pod *stack.Host, addr netip.Addr) (br
 		return bridgedPod{}, err
 	}
 	port.Hairpin = true
-	eth0, err := pod.AddEthernet("eth0", link.LocalMAC(rng.Uint64()), c.mtu, inPod)
+	eth0, err := pod.AddEthernet("eth0", of.mac(rng.Uint64()), c.mtu, inPod)
 	if err != nil {
 		return bridgedPod{}, err
 	}

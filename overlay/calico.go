@@ -205,6 +205,21 @@ func (c *calico) assign(f *calicoNode) (netip.Addr, error) {
 	return netip.Addr{}, fmt.Errorf("overlay: calico: %s: no address left in pool %v: %d blocks of /%d are in use", f.Name, c.network.PodCIDR, len(c.pool.order), blockBits)
 }
 
+// assignFor is assign for a pod, which may ask for an address of the pool, as
+// with the annotation cni.projectcalico.org/ipAddrs. One from a block of another
+// node gets a route of its own.
+func (c *calico) assignFor(f *calicoNode, pod *Pod) (netip.Addr, error) {
+	if !pod.Addr.IsValid() {
+		return c.assign(f)
+	}
+	b, err := c.pool.takeThis(pod.Addr)
+	if err != nil || b.owner == f {
+		return pod.Addr, err
+	}
+	f.borrowed = append(f.borrowed, pod.Addr)
+	return pod.Addr, c.tell(f, netip.PrefixFrom(pod.Addr, 32), true)
+}
+
 // release gives an address back.
 func (c *calico) release(f *calicoNode, a netip.Addr) error {
 	c.pool.free(a)
@@ -259,7 +274,7 @@ func (c *calico) AddPod(n *Node, pod *Pod) (PodNet, error) {
 	if err := f.ports.check(pod); err != nil {
 		return PodNet{}, err
 	}
-	addr, err := c.assign(f)
+	addr, err := c.assignFor(f, pod)
 	if err != nil {
 		return PodNet{}, err
 	}

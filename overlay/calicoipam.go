@@ -1,6 +1,7 @@
 package overlay
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 
@@ -64,6 +65,20 @@ func (b *calicoBlock) take() (a netip.Addr, ok bool) {
 	}
 	a, b.unused = b.unused[0], b.unused[1:]
 	return a, true
+}
+
+// takeThis takes one address out of the block that it is in.
+func (p *calicoPool) takeThis(a netip.Addr) (*calicoBlock, error) {
+	b := p.blocks[netip.PrefixFrom(a, blockBits).Masked()]
+	if b == nil {
+		return nil, fmt.Errorf("overlay: calico: address %v is in no block of the pool %v", a, p.pool)
+	}
+	i := slices.Index(b.unused, a)
+	if i < 0 {
+		return nil, fmt.Errorf("overlay: calico: address %v is in use", a)
+	}
+	b.unused = slices.Delete(b.unused, i, i+1)
+	return b, nil
 }
 
 // free gives an address back. A block without a node goes with its last one.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 
-	"github.com/podwire/podwire/link"
 	"github.com/podwire/podwire/stack"
 )
 
@@ -44,7 +43,7 @@ func (n *calicoNode) plug(pod *Pod, addr netip.Addr) (calicoPod, error) {
 			return p, err
 		}
 	}
-	if p.net.Device, err = pod.Host.AddEthernet("eth0", link.LocalMAC(pod.Host.Rand("veth").Uint64()), mtu, inPod); err != nil {
+	if p.net.Device, err = pod.Host.AddEthernet("eth0", pod.mac(pod.Host.Rand("veth").Uint64()), mtu, inPod); err != nil {
 		return p, err
 	}
 	if err := p.net.Device.AddAddr(netip.PrefixFrom(addr, 32)); err != nil {

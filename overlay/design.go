@@ -3,6 +3,7 @@ package overlay
 import (
 	"net/netip"
 
+	"github.com/podwire/podwire/link"
 	"github.com/podwire/podwire/stack"
 )
 
@@ -76,6 +77,17 @@ type Pod struct {
 	Host            *stack.Host
 	Annotations     map[string]string // of the object; a design reads those that it knows
 	HostPorts       []HostPort        // ports of the node that lead to the pod
+
+	Addr netip.Addr // that the pod must get; if zero, the design's choice
+	MAC  link.MAC   // of the pod's eth0; if zero, a random one
+}
+
+// mac returns what the pod asks for, or else the random one.
+func (p *Pod) mac(random uint64) link.MAC {
+	if p.MAC.IsZero() {
+		return link.LocalMAC(random)
+	}
+	return p.MAC
 }
 
 // A HostPort is a port of a node that leads to a port of one of its pods:

@@ -149,7 +149,7 @@ func (d *docker) RemovePod(n *Node, pod *Pod) error {
 
 // run plugs a container in and publishes its ports.
 func (h *dockerHost) run(network *dockerNetwork, pod *Pod) (*dockerContainer, error) {
-	addr, err := network.next()
+	addr, err := network.next(pod.Addr)
 	if err != nil {
 		return nil, fmt.Errorf("overlay: docker: %s: %w", h.node.Name, err)
 	}
@@ -160,7 +160,7 @@ func (h *dockerHost) run(network *dockerNetwork, pod *Pod) (*dockerContainer, er
 	if c.net.Peer, c.port, err = h.node.Host.AddBridgePort(network.br, name, link.LocalMAC(rng.Uint64()), dockerMTU, outside); err != nil {
 		return nil, err
 	}
-	eth0, err := pod.Host.AddEthernet("eth0", link.LocalMAC(rng.Uint64()), dockerMTU, inside)
+	eth0, err := pod.Host.AddEthernet("eth0", pod.mac(rng.Uint64()), dockerMTU, inside)
 	if err != nil {
 		return nil, err
 	}
@@ -267,9 +267,19 @@ func (h *dockerHost) routed(p netip.Prefix) bool {
 	return false
 }
 
-// next returns the lowest address that no container has.
-func (n *dockerNetwork) next() (netip.Addr, error) {
+// next returns the lowest address that no container has, or the one that is
+// asked for (`docker run --ip`).
+func (n *dockerNetwork) next(asked netip.Addr) (netip.Addr, error) {
 	last := stack.LastAddr(n.subnet)
+	switch {
+	case !asked.IsValid():
+	case !n.subnet.Contains(asked) || asked == n.subnet.Addr() || asked == n.gateway || asked == last:
+		return netip.Addr{}, fmt.Errorf("network %s: %v is no container's address in %v", n.name, asked, n.subnet)
+	case n.used[asked]:
+		return netip.Addr{}, fmt.Errorf("network %s: address %v is already in use", n.name, asked)
+	default:
+		return asked, nil
+	}
 	for a := n.gateway.Next(); a != last; a = a.Next() {
 		if !n.used[a] {
 			return a, nil

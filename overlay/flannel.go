@@ -146,7 +146,7 @@ func (c *flannel) AddPod(n *Node, pod *Pod) (PodNet, error) {
 	if err := d.ports.check(pod); err != nil {
 		return PodNet{}, err
 	}
-	net, err := d.pods.add(pod.Host)
+	net, err := d.pods.add(pod)
 	if err != nil {
 		return PodNet{}, err
 	}

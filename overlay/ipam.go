@@ -3,6 +3,8 @@ package overlay
 import (
 	"fmt"
 	"net/netip"
+
+	"github.com/podwire/podwire/stack"
 )
 
 // hostLocal is the host-local IPAM plugin: addresses of one node's range in
@@ -38,6 +40,20 @@ func (p *hostLocal) next() (netip.Addr, error) {
 			return netip.Addr{}, fmt.Errorf("overlay: host-local: no IP addresses available in range set: %v", p.subnet)
 		}
 	}
+}
+
+// take gives out an address that was asked for: the plugin's "ips".
+func (p *hostLocal) take(a netip.Addr) error {
+	switch {
+	case !p.subnet.Contains(a) || a == p.subnet.Masked().Addr() || a == stack.LastAddr(p.subnet):
+		return fmt.Errorf("overlay: host-local: requested IP address %v is not in range set: %v", a, p.subnet)
+	case a == p.gateway:
+		return fmt.Errorf("overlay: host-local: requested IP address %v is the gateway's", a)
+	case p.used[a]:
+		return fmt.Errorf("overlay: host-local: requested IP address %v is not available", a)
+	}
+	p.used[a] = true
+	return nil
 }
 
 func (p *hostLocal) free(a netip.Addr) { delete(p.used, a) }

@@ -292,8 +292,13 @@ func (d *Device) Announce() {
 		return
 	}
 	for _, p := range d.addrs {
-		d.host.sendARP(d, arpRequest, link.Broadcast, d.MAC, p.Addr(), link.MAC{}, p.Addr())
+		d.AnnounceAddr(p.Addr())
 	}
+}
+
+// AnnounceAddr is Announce for one address.
+func (d *Device) AnnounceAddr(a netip.Addr) {
+	d.host.sendARP(d, arpRequest, link.Broadcast, d.MAC, a, link.MAC{}, a)
 }
 
 // primary returns the first address, or the zero value.

@@ -18,6 +18,10 @@ type Config struct {
 	// Name is unique in the network; it also seeds the host's random choices.
 	Name string
 
+	// Life counts the hosts of this name that were there before: a pod that is
+	// started again makes other random choices than the one that has ended.
+	Life int
+
 	// Forward is net.ipv4.ip_forward.
 	Forward bool
 
@@ -153,11 +157,14 @@ func (h *Host) Name() string { return h.name }
 func (h *Host) Driver() *link.Driver { return h.drv }
 
 // Rand returns a random source for one purpose, seeded by the lab's seed, the
-// host's name and the purpose alone, so that a choice made elsewhere does not
-// shift it.
+// host's name, its life and the purpose alone, so that a choice made elsewhere
+// does not shift it.
 func (h *Host) Rand(purpose string) *rand.Rand {
 	f := fnv.New64a()
 	fmt.Fprintf(f, "%s\x00%s", h.name, purpose)
+	if h.cfg.Life > 0 {
+		fmt.Fprintf(f, "\x00%d", h.cfg.Life)
+	}
 	return rand.New(rand.NewPCG(h.drv.Seed(), f.Sum64()))
 }
 

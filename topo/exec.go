@@ -10,6 +10,7 @@ import (
 
 	yaml "go.yaml.in/yaml/v3"
 
+	"github.com/podwire/podwire/emu"
 	"github.com/podwire/podwire/emu/shell"
 )
 
@@ -81,6 +82,30 @@ func (p *player) exec(v *Exec) {
 		re := regexp.MustCompile("(?m)" + e.Matches.Value) // it was compiled when it was read
 		p.result.check("matches", strconv.Quote(shorten(out.String(), 60)), strconv.Quote(e.Matches.Value), re.MatchString(out.String()+errs.String()))
 	}
+}
+
+// execFault is a command that runs beside the steps. It must succeed, and is not
+// undone.
+type execFault struct{ *Exec }
+
+// Verb implements Action.
+func (e *execFault) Verb() string  { return "exec" }
+func (e *execFault) title() string { return e.On.Text + " " + e.Run.Value }
+
+func (e *execFault) resolve(l *load, at string) { l.resolve(&e.On, at+".on", RefPod, RefNode, RefHost) }
+func (e *execFault) play(p *player)             { _, p.err = e.disrupt(p.lab) }
+
+func (e *execFault) disrupt(lab *emu.Lab) (undo func() error, err error) {
+	m := machineOf(lab, e.On)
+	if m == nil {
+		return nil, errGone(e.On)
+	}
+	var out bytes.Buffer
+	err = shell.Run(context.Background(), m, e.Argv, shell.Streams{Out: &out, Err: &out})
+	if code := shell.ExitCode(err); code != 0 {
+		return nil, fmt.Errorf("exit code %d: %s", code, shorten(lastLine(out.String()), 60))
+	}
+	return nil, nil
 }
 
 func lastLine(s string) string {

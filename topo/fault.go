@@ -2,38 +2,45 @@ package topo
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/podwire/podwire/emu"
 )
 
 // Fault takes one thing down, or up again: a cable, a node, what the others
-// know of a node, a segment's switch.
+// know of a node, a segment's switch, a pod as an endpoint of Services.
 type Fault struct {
-	Up      bool
-	Link    Ref           // a node, host, router or pod: its cables
-	Node    Ref           // a node as a whole
-	Lease   Ref           // a node: what the others know of it
-	Segment Field[string] // a segment's switch
+	Up       bool
+	Link     Ref           // a node, host, router or pod: its cables
+	Node     Ref           // a node as a whole
+	Lease    Ref           // a node: what the others know of it
+	Endpoint Ref           // a pod that runs on: its address in all EndpointSlices
+	Ready    Ref           // a pod that runs on: its readiness probe
+	Segment  Field[string] // a segment's switch
 }
+
+// targets are the words for what a Fault takes down.
+var targets = []string{"link", "node", "lease", "endpoint", "ready", "segment"}
 
 func (l *load) decodeDown(step mapping, s *Step) { s.Action = l.fault(step, "down") }
 func (l *load) decodeUp(step mapping, s *Step)   { s.Action = l.fault(step, "up") }
 
 func (l *load) fault(step mapping, word string) *Fault {
 	f := &Fault{Up: word == "up"}
-	m, ok := l.verb(step, word, nil, "link", "node", "lease", "segment")
+	m, ok := l.verb(step, word, nil, targets...)
 	if !ok {
 		return f
 	}
 	f.Link, f.Node, f.Lease, f.Segment = m.ref("link"), m.ref("node"), m.ref("lease"), m.str("segment")
-	targets := 0
-	for _, set := range []bool{f.Link.IsSet(), f.Node.IsSet(), f.Lease.IsSet(), f.Segment.IsSet()} {
-		if set {
-			targets++
+	f.Endpoint, f.Ready = m.ref("endpoint"), m.ref("ready")
+	set := 0
+	for _, key := range targets {
+		if m.get(key) != nil {
+			set++
 		}
 	}
-	if targets != 1 {
-		l.reportAt(m.d, m.node, Diagnostic{Rule: "missing-value", Message: m.what + ": want one of link, node, lease and segment"})
+	if set != 1 {
+		l.reportAt(m.d, m.node, Diagnostic{Rule: "missing-value", Message: m.what + ": want one of " + strings.Join(targets, ", ")})
 	}
 	return f
 }
@@ -57,6 +64,10 @@ func (f *Fault) what() string {
 		return "lease of " + f.Lease.Text
 	case f.Segment.IsSet():
 		return "segment " + f.Segment.Value
+	case f.Endpoint.IsSet():
+		return "endpoint " + f.Endpoint.Text
+	case f.Ready.IsSet():
+		return "readiness of " + f.Ready.Text
 	}
 	return f.Node.Text
 }
@@ -65,6 +76,8 @@ func (f *Fault) resolve(l *load, at string) {
 	l.resolve(&f.Link, at+".link", RefNode, RefHost, RefPod)
 	l.resolve(&f.Node, at+".node", RefNode)
 	l.resolve(&f.Lease, at+".lease", RefNode)
+	l.resolve(&f.Endpoint, at+".endpoint", RefPod)
+	l.resolve(&f.Ready, at+".ready", RefPod)
 	l.checkSegmentName(f.Segment)
 }
 
@@ -75,6 +88,10 @@ func (f *Fault) play(p *player) {
 		p.result.Outcome = "the cable of " + f.Link.Text + " is " + f.Verb()
 	case f.Lease.IsSet():
 		p.result.Outcome = "the other nodes " + map[bool]string{true: "know ", false: "have forgotten "}[f.Up] + f.Lease.Text
+	case f.Endpoint.IsSet():
+		p.result.Outcome = f.Endpoint.Text + map[bool]string{true: " is an endpoint", false: " runs, and is no endpoint any more"}[f.Up]
+	case f.Ready.IsSet():
+		p.result.Outcome = f.Ready.Text + map[bool]string{true: " is ready", false: " runs, and is not ready"}[f.Up]
 	case f.Segment.IsSet():
 		p.result.Outcome = "the switch of segment " + f.Segment.Value + " is " + f.Verb()
 	default:
@@ -98,6 +115,10 @@ func (f *Fault) turn(lab *emu.Lab, up bool) error {
 		m.SetLink(up)
 	case f.Segment.IsSet():
 		return lab.SetSegment(f.Segment.Value, up)
+	case f.Endpoint.IsSet():
+		return turnPod(lab, f.Endpoint, up, lab.SetEndpoint)
+	case f.Ready.IsSet():
+		return turnPod(lab, f.Ready, up, lab.SetReady)
 	case f.Lease.IsSet():
 		n := lab.Node(f.Lease.Name)
 		if n == nil {
@@ -112,6 +133,14 @@ func (f *Fault) turn(lab *emu.Lab, up bool) error {
 		n.SetUp(up)
 	}
 	return nil
+}
+
+func turnPod(lab *emu.Lab, r Ref, up bool, turn func(*emu.Pod, bool) error) error {
+	pod := lab.Pod(r.Namespace + "/" + r.Name)
+	if pod == nil {
+		return errGone(r)
+	}
+	return turn(pod, up)
 }
 
 // errGone is for something that a fault has removed before.

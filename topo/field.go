@@ -181,8 +181,21 @@ func (m mapping) prefix(key string) Field[netip.Prefix] {
 }
 
 // word decodes one of a fixed set of words.
-func (m mapping) word(key string, known []string) Field[string] {
-	return decode(m, key, "one of "+strings.Join(known, ", "), func(s string) (string, error) {
+func (m mapping) word(key string, known []string) (f Field[string]) {
+	if n := m.get(key); n != nil {
+		f = m.l.wordAt(m.d, n, m.path(key), known)
+	}
+	return f
+}
+
+// wordAt decodes one of a fixed set of words, wherever it stands.
+func (l *load) wordAt(d *document, n *yaml.Node, path string, known []string) (f Field[string]) {
+	want := "one of " + strings.Join(known, ", ")
+	text, ok := l.scalar(d, n, path, want)
+	if !ok {
+		return f
+	}
+	return decodeText(l, d, n, path, text, want, func(s string) (string, error) {
 		if slices.Contains(known, s) {
 			return s, nil
 		}

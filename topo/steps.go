@@ -33,11 +33,13 @@ var verbs = []struct {
 	{"restart", (*load).decodeRestart, nil},
 	{"move", (*load).decodeMove, nil},
 	{"crash", (*load).decodeCrash, nil},
+	{"conflict", (*load).decodeConflict, nil},
+	{"mtu", (*load).decodeMTU, nil},
 }
 
 // faultVerbs are those of them that may stand under faults: their Actions are
 // Disruptions.
-var faultVerbs = []string{"down", "up", "set", "partition", "kill", "restart", "move", "crash"}
+var faultVerbs = []string{"down", "up", "set", "partition", "kill", "restart", "move", "crash", "conflict", "mtu", "exec"}
 
 func verbNames() []string {
 	var names []string

@@ -67,6 +67,9 @@ func (l *load) decodeFault(d *document, path string, n *yaml.Node) {
 		}
 		v.decode(l, m, &s)
 	}
+	if s.Exec != nil {
+		s.Action = &execFault{s.Exec}
+	}
 	f.Do, _ = s.Action.(Disruption)
 	l.checkFault(m, &f)
 	if f.Do != nil {
@@ -90,6 +93,8 @@ func (l *load) checkFault(m mapping, f *TimedFault) {
 		report("no verb, want one of " + strings.Join(faultVerbs, ", "))
 	case starts != 1:
 		report("want one of at, after and with")
+	case f.For.IsSet() && f.Do != nil && !undone(f.Do):
+		report(f.Do.Verb() + " is not undone, want no for")
 	case f.Until.IsSet() && !f.Every.IsSet():
 		report("until without every")
 	case f.Every.IsSet() && f.Every.Value == 0:
@@ -98,6 +103,9 @@ func (l *load) checkFault(m mapping, f *TimedFault) {
 		report(fmt.Sprintf("happens again every %v, before it is undone after %v", f.Every.Value, f.For.Value))
 	}
 }
+
+// undone reports whether a disruption can be.
+func undone(d Disruption) bool { return d.Verb() != "restart" && d.Verb() != "exec" }
 
 // stepTime decodes "NAME" or "NAME + 2s".
 func (m mapping) stepTime(key string) Field[StepTime] {

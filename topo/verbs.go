@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"os"
@@ -103,7 +104,7 @@ func (p *player) ping(v *Ping) {
 
 func (p *player) pinged(v *Ping, got int, last stack.PingReply) {
 	e := p.step.Expect
-	loss := 1 - float64(got)/float64(v.Count.Value)
+	loss := float64(v.Count.Value-got) / float64(v.Count.Value)
 	if got == 0 && p.err != nil {
 		p.result.Outcome = fmt.Sprintf("none of %d answered: %s", v.Count.Value, errorWord(p.err))
 	}
@@ -117,8 +118,9 @@ func (p *player) pinged(v *Ping, got int, last stack.PingReply) {
 		}
 	}
 	if e.Loss.IsSet() {
-		p.result.check("loss", percent(loss), percent(e.Loss.Value), loss == e.Loss.Value)
-		if loss == e.Loss.Value && !e.Error.IsSet() {
+		same := math.Abs(loss-e.Loss.Value) < 1e-12 // a share that was written with all its digits
+		p.result.check("loss", percent(loss), percent(e.Loss.Value), same)
+		if same && !e.Error.IsSet() {
 			p.err = nil
 		}
 	} else if got < v.Count.Value && p.err == nil {
