@@ -88,7 +88,7 @@ f.yaml:10:3: error: faults[6]: happens again every 1s, before it is undone after
 f.yaml:10:43: error: faults[6].partition: one group, want two or more, or [] to heal
 f.yaml:11:34: error: faults[7].partition: node1 is in two groups
 f.yaml:12:3: error: faults[8]: no verb, want one of down, up, set, partition, kill, restart, move, crash, conflict, mtu, exec
-f.yaml:12:12: error: unknown key "ping" in faults[8]; hint: known keys: at, after, with, every, until, for, down, up, set, partition, kill, restart, move, crash, conflict, mtu, exec`},
+f.yaml:12:12: error: unknown key "ping" in faults[8]; hint: known keys: at, after, with, every, until, for, down, up, set, partition, kill, restart, move, crash, conflict, mtu, exec, random`},
 	{"duplicate names", "cluster:\n  nodes: [{name: a}, {name: a}]\nhosts: [{name: a}]\npods: [{name: p}, {name: p}]\n", `
 f.yaml:2:29: error: node "a": the name is taken, first at line 2
 f.yaml:3:16: error: host "a": the name is taken, first at line 2

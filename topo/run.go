@@ -45,11 +45,15 @@ func (sc *Scenario) Run(cfg RunConfig) (v *Verdict, err error) {
 // With builds the lab, plays the first steps, as many as the number says, and
 // hands the lab to f. It is closed when f returns.
 func (sc *Scenario) With(cfg RunConfig, steps int, f func(*emu.Lab, *Verdict) error) (err error) {
+	faults, drawn, err := sc.Schedule(sc.seed(cfg))
+	if err != nil {
+		return err
+	}
 	lab, err := sc.build(cfg)
 	if err != nil {
 		return err
 	}
-	events := sc.startTimeline(lab)
+	events := sc.startTimeline(lab, faults)
 	defer func() {
 		events.stop()
 		if cerr := lab.Close(); err == nil {
@@ -60,6 +64,7 @@ func (sc *Scenario) With(cfg RunConfig, steps int, f func(*emu.Lab, *Verdict) er
 	v := &Verdict{
 		Scenario: sc.name(), File: sc.File, Design: lab.Config().Design, Nodes: len(lab.Nodes()), Pods: len(lab.Pods()),
 		Seed: sc.seed(cfg), Virtual: cfg.Settle != nil, TCP: emu.TCPSettings, Passed: true, Steps: []StepResult{},
+		Drawn: drawn,
 	}
 	v.Warnings = lab.Warnings()
 	if cfg.OnWarning != nil {
@@ -79,7 +84,7 @@ func (sc *Scenario) With(cfg RunConfig, steps int, f func(*emu.Lab, *Verdict) er
 	}
 	if steps >= len(sc.Steps) {
 		events.stop()
-		v.Faults = events.results(sc)
+		v.Faults = events.results()
 		for _, f := range v.Faults {
 			v.Passed = v.Passed && f.Error == ""
 		}

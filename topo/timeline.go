@@ -21,7 +21,8 @@ type TimedFault struct {
 	path string // in the file, for messages
 
 	// When it happens first: at a time of the lab's clock, or some time after a
-	// step has ended or begun. One of the three is set.
+	// step has ended or begun. One of the three is set; of random faults perhaps
+	// none, then their window begins with the lab.
 	At    Field[time.Duration]
 	After Field[StepTime]
 	With  Field[StepTime]
@@ -29,7 +30,9 @@ type TimedFault struct {
 	Every Field[time.Duration] // again and again; 0 is once
 	Until Field[time.Duration] // no more after this time; not set: while steps run
 	For   Field[time.Duration] // undone after this long; not set: it lasts
-	Do    Disruption
+	Do    Disruption           // nil of random faults
+
+	Random *RandomFaults // instead: faults that are drawn when the scenario is played
 }
 
 // StepTime is some time after a step has ended, or begun.
@@ -48,13 +51,18 @@ type Disruption interface {
 
 // decodeFault reads one element of faults.
 func (l *load) decodeFault(d *document, path string, n *yaml.Node) {
-	m, ok := l.mapping(d, n, path, append([]string{"at", "after", "with", "every", "until", "for"}, faultVerbs...)...)
+	m, ok := l.mapping(d, n, path, slices.Concat([]string{"at", "after", "with", "every", "until", "for"}, faultVerbs, []string{"random"})...)
 	if !ok {
 		return
 	}
 	f := TimedFault{
 		Pos: d.pos(n), path: path, At: m.duration("at"), After: m.stepTime("after"), With: m.stepTime("with"),
 		Every: m.duration("every"), Until: m.duration("until"), For: m.duration("for"),
+	}
+	if m.get("random") != nil {
+		l.decodeRandom(m, &f)
+		l.sc.Faults = append(l.sc.Faults, f)
+		return
 	}
 	var s Step
 	for _, v := range verbs {
@@ -148,7 +156,12 @@ func (l *load) resolveFaults() {
 	}
 	for i := range l.sc.Faults {
 		f := &l.sc.Faults[i]
-		f.Do.resolve(l, f.path+"."+f.Do.Verb())
+		switch {
+		case f.Do != nil:
+			f.Do.resolve(l, f.path+"."+f.Do.Verb())
+		case f.Random != nil:
+			f.Random.resolve(l)
+		}
 		for _, t := range []Field[StepTime]{f.After, f.With} {
 			if t.IsSet() && count(t.Value.Step) != 1 {
 				l.addAt(t.Pos, Diagnostic{Rule: "unknown-name", Message: fmt.Sprintf("%d steps have the name %s, want one", count(t.Value.Step), quoted(t.Value.Step)),
@@ -169,6 +182,7 @@ type FaultResult struct {
 // timeline lets faults happen while steps are played.
 type timeline struct {
 	lab     *emu.Lab
+	faults  []TimedFault
 	stopped atomic.Bool
 	running sync.WaitGroup
 	steps   map[string]*milestone // by name
@@ -185,18 +199,18 @@ type milestone struct {
 	waiters [2][]*link.Waiter
 }
 
-// startTimeline starts all faults of the scenario.
-func (sc *Scenario) startTimeline(lab *emu.Lab) *timeline {
-	t := &timeline{lab: lab, steps: make(map[string]*milestone), never: make(map[int]bool)}
+// startTimeline starts all faults of a run.
+func (sc *Scenario) startTimeline(lab *emu.Lab, faults []TimedFault) *timeline {
+	t := &timeline{lab: lab, faults: faults, steps: make(map[string]*milestone), never: make(map[int]bool)}
 	for i := range sc.Steps {
 		t.steps[sc.Steps[i].Name.Value] = &milestone{}
 	}
-	for i := range sc.Faults {
+	for i := range faults {
 		t.never[i] = true
 		t.running.Add(1)
 		lab.Go(func() {
 			defer t.running.Done()
-			t.run(i, &sc.Faults[i])
+			t.run(i, &faults[i])
 		})
 	}
 	return t
@@ -285,12 +299,12 @@ func (t *timeline) note(i int, f *TimedFault, what string, err error) {
 func (t *timeline) stop() { t.stopped.Store(true) }
 
 // results returns what happened, and what should have and did not.
-func (t *timeline) results(sc *Scenario) []FaultResult {
+func (t *timeline) results() []FaultResult {
 	var out []FaultResult
 	t.lab.Driver().Do(func() {
 		out = append(out, t.happened...)
-		for i := range sc.Faults {
-			if f := &sc.Faults[i]; t.never[i] {
+		for i := range t.faults {
+			if f := &t.faults[i]; t.never[i] {
 				out = append(out, FaultResult{Time: t.lab.Driver().Now(), What: f.Do.title(), Pos: f.Pos, Error: "did not happen: the steps ended before"})
 			}
 		}

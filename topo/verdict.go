@@ -26,6 +26,7 @@ type Verdict struct {
 	Passed   bool          `json:"passed"`
 	Steps    []StepResult  `json:"steps"`
 	Faults   []FaultResult `json:"faults,omitempty"` // what happened beside the steps
+	Drawn    []string      `json:"drawn,omitempty"`  // random faults, a line of YAML each, as they can stand under faults
 }
 
 // A StepResult is what came of one step.
@@ -84,6 +85,9 @@ func (v *Verdict) WriteText(w io.Writer) error {
 	t.Flush()
 	for line := range strings.Lines(table.String()) {
 		fmt.Fprintln(w, strings.TrimRight(line, " \n"))
+	}
+	if len(v.Drawn) > 0 {
+		fmt.Fprintf(w, "\nrandom faults, as they can be written under faults:\n%s\n", strings.Join(v.Drawn, "\n"))
 	}
 	_, err := fmt.Fprintf(w, "\n%s after %v\n", v.summary(), v.Duration)
 	return err
