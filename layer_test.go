@@ -31,8 +31,9 @@ var layers = map[string][]string{
 	"stack":             {"link", "stack/netfilter", "stack/conntrack", "internal/typo"},
 	"overlay/wireguard": {"link"},
 	"overlay":           {"link", "stack", "stack/netfilter", "overlay/wireguard"},
-	"emu":               {"link", "stack", "stack/netfilter", "stack/conntrack", "overlay", "kube", "kube/coredns", "emu/resolv", "pcap"},
+	"emu":               {"link", "stack", "stack/netfilter", "stack/conntrack", "overlay", "overlay/wireguard", "kube", "kube/coredns", "emu/resolv", "emu/tap", "pcap"},
 	"emu/resolv":        {},
+	"emu/tap":           {},
 	"emu/shell":         {"emu", "pcap", "pcap/text", "link", "stack", "stack/netfilter", "stack/conntrack", "internal/typo"},
 	"emu/explain":       {"emu", "link", "stack", "pcap", "pcap/text"},
 	"emu/anatomy":       {"emu", "emu/explain", "emu/shell", "link", "overlay"},
@@ -53,8 +54,10 @@ var rules = []struct {
 }{
 	{"gvisor.dev/gvisor", []string{"stack"}, "only stack knows gVisor"},
 	{"testing", []string{"emu/emutest", "emu/virtual"}, "a program should not link the test framework"},
+	{"github.com/songgao/water", []string{"emu/tap"}, "one package touches the kernel's devices"},
+	{"github.com/vishvananda/netlink", []string{"emu/tap"}, "one package touches the kernel's devices"},
 	{"k8s.io/", []string{"kube", "kube/coredns", "emu", "emu/emutest", "topo", "cmd/podwire"}, "below emu nothing knows Kubernetes' objects"},
-	{"net", []string{"stack", "emu", "emu/resolv", "emu/emutest", "emu/shell", "topo", "pcap"}, "link and overlay move frames; sockets are stack's"},
+	{"net", []string{"stack", "emu", "emu/resolv", "emu/emutest", "emu/shell", "emu/tap", "topo", "pcap"}, "link and overlay move frames; sockets are stack's"},
 }
 
 // clocks are the packages that may ask what time it is. Everybody else is told.

@@ -25,18 +25,23 @@ func (m *Machine) ChangeCable(segment string, change func(out, in *link.WireConf
 			err = m.errNoCable(segment)
 			return
 		}
-		out, in := w.Config()
-		change(&out, &in)
-		for _, c := range []link.WireConfig{out, in} {
-			if err = c.Validate(); err != nil {
-				err = fmt.Errorf("emu: %s: %w", m.name, err)
-				return
-			}
-		}
-		w.SetAB(out)
-		w.SetBA(in)
+		err = changeCable(m.name, w, change)
 	})
 	return err
+}
+
+// changeCable changes the settings of a machine's cable. The caller holds the lock.
+func changeCable(name string, w *link.Wire, change func(out, in *link.WireConfig)) error {
+	out, in := w.Config()
+	change(&out, &in)
+	for _, c := range []link.WireConfig{out, in} {
+		if err := c.Validate(); err != nil {
+			return fmt.Errorf("emu: %s: %w", name, err)
+		}
+	}
+	w.SetAB(out)
+	w.SetBA(in)
+	return nil
 }
 
 // cable returns the cable to a segment, or nil. The caller holds the lock.

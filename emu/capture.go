@@ -233,6 +233,9 @@ func (l *Lab) addressNames() []pcap.Name {
 	for name, m := range l.machines {
 		owners[m.addr] = append(owners[m.addr], name)
 	}
+	for _, t := range l.taps {
+		owners[t.plug.addr] = append(owners[t.plug.addr], t.name)
+	}
 	var out []pcap.Name
 	for a, names := range owners {
 		if len(names) == 1 {

@@ -3,7 +3,6 @@ package emu
 import (
 	"fmt"
 	"net/netip"
-	"strings"
 
 	"github.com/podwire/podwire/link"
 	"github.com/podwire/podwire/stack"
@@ -59,7 +58,7 @@ func (l *Lab) addHost(h *Host, cfg HostConfig) error {
 // freeAddr picks an address of a segment that nobody has, from the top down.
 func (l *Lab) freeAddr(s *segment) netip.Addr {
 	a := stack.LastAddr(s.Subnet).Prev()
-	for s.Subnet.Contains(a) && (l.addrs[a] != nil || l.cfg.LoadBalancers.Contains(a)) {
+	for s.Subnet.Contains(a) && (l.addrOwner(a) != "" || l.cfg.LoadBalancers.Contains(a)) {
 		a = a.Prev()
 	}
 	return a
@@ -67,13 +66,8 @@ func (l *Lab) freeAddr(s *segment) netip.Addr {
 
 // attach makes a machine with a cable to a segment. The caller holds the lock.
 func (l *Lab) attach(m *Machine, name string, s *segment, addr netip.Addr, cable *link.WireConfig, cfg stack.Config) error {
-	switch {
-	case l.closed:
-		return errClosed
-	case name == "" || strings.Contains(name, "/"):
-		return fmt.Errorf("emu: machine name %q, want one or more characters and no slash", name)
-	case l.machines[name] != nil:
-		return fmt.Errorf("emu: there is already a machine %q", name)
+	if err := l.checkMachineName(name); err != nil {
+		return err
 	}
 	if err := l.checkAddr(name, s, addr); err != nil {
 		return err

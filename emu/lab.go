@@ -153,6 +153,9 @@ type Lab struct {
 	changed  time.Duration // when Services, endpoints or pods last did
 	closed   bool
 
+	taps       []*TAP        // in the order in which they were added
+	foreigners []ForeignNode // likewise
+
 	serving errgroup.Group // goroutines of built-in workloads
 }
 
@@ -292,6 +295,9 @@ func (l *Lab) Close() error {
 	}
 	for _, m := range l.Machines() {
 		m.close()
+	}
+	for _, t := range l.TAPs() {
+		errs = append(errs, t.splice.Close())
 	}
 	l.drv.Close()
 	return errors.Join(append(errs, l.serving.Wait())...)

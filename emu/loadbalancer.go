@@ -101,7 +101,7 @@ func vips(s *corev1.Service) []netip.Addr {
 // nobody has.
 func (l *Lab) poolAddr(s *corev1.Service, used map[netip.Addr]bool) netip.Addr {
 	pool := l.cfg.LoadBalancers
-	free := func(a netip.Addr) bool { return pool.Contains(a) && !used[a] && l.addrs[a] == nil }
+	free := func(a netip.Addr) bool { return pool.Contains(a) && !used[a] && l.addrOwner(a) == "" }
 	if want, err := netip.ParseAddr(s.Spec.LoadBalancerIP); err == nil {
 		if free(want) {
 			return want

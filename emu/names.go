@@ -81,6 +81,9 @@ func (l *Lab) lookup(name string, depth int) netip.Addr {
 	if m == nil {
 		m = l.machines[podName(name)]
 	}
+	if t := l.tapNamed(name); m == nil && t != nil {
+		return t.plug.addr
+	}
 	if m == nil {
 		return netip.Addr{}
 	}

@@ -123,18 +123,7 @@ func (l *Lab) nodeDefaults(n *Node, s *segment, cfg *NodeConfig) error {
 		cfg.PodCIDR = netip.PrefixFrom(addTo(l.cfg.PodCIDR.Addr(), uint32(n.index)<<8), 24)
 	}
 	cfg.PodCIDR = cfg.PodCIDR.Masked()
-	if !cfg.PodCIDR.Addr().Is4() || cfg.PodCIDR.Bits() > 30 {
-		return fmt.Errorf("emu: %s: podCIDR %v: want an IPv4 prefix of at most 30 bits", cfg.Name, cfg.PodCIDR)
-	}
-	if p := l.cfg.PodCIDR; cfg.PodCIDR.Bits() < p.Bits() || !p.Contains(cfg.PodCIDR.Addr()) {
-		return fmt.Errorf("emu: %s: podCIDR %v is not within the cluster CIDR %v", cfg.Name, cfg.PodCIDR, p)
-	}
-	for _, o := range l.nodes {
-		if o.PodCIDR().Overlaps(cfg.PodCIDR) {
-			return fmt.Errorf("emu: %s: podCIDR %v overlaps %v of %s", cfg.Name, cfg.PodCIDR, o.PodCIDR(), o.name)
-		}
-	}
-	return nil
+	return l.checkPodCIDR(cfg.Name, cfg.PodCIDR)
 }
 
 // addTo returns the IPv4 address n after a.

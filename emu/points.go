@@ -4,7 +4,7 @@ import "github.com/podwire/podwire/link"
 
 // Points returns every place of the lab where a frame can be seen or can end,
 // by machine: devices, bridges, ports, both directions of cables; last the
-// switches of the segments. Watch them inside Lab.Driver().Do. What is added to
+// cables of TAPs and the switches of the segments. Watch them inside Lab.Driver().Do. What is added to
 // the lab later has points of its own.
 func (l *Lab) Points() []MachinePoint {
 	var list []MachinePoint
@@ -22,6 +22,12 @@ func (l *Lab) Points() []MachinePoint {
 				}
 			}
 		}
+		for _, t := range l.taps {
+			out, in := t.plug.cable.Points()
+			for _, point := range []*link.Point{out, in, t.plug.cable.A.Lost(), t.plug.cable.B.Lost()} {
+				list = append(list, MachinePoint{Point: point, Device: t.name})
+			}
+		}
 		for _, s := range l.segments {
 			list = append(list, MachinePoint{Point: s.bridge.Point(), Device: s.Name})
 		}
@@ -32,7 +38,7 @@ func (l *Lab) Points() []MachinePoint {
 // A MachinePoint is a point and where in the lab it is.
 type MachinePoint struct {
 	*link.Point
-	Machine *Machine // nil for the switch of a segment
-	Device  string   // whose frames they are, of a switch the name of the segment
+	Machine *Machine // nil for a TAP and for the switch of a segment
+	Device  string   // whose frames they are; the name of the TAP or of the segment
 	Own     bool     // the point of the device itself: every frame that it sends or receives passes
 }

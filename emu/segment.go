@@ -167,8 +167,8 @@ func (l *Lab) checkAddr(name string, s *segment, addr netip.Addr) error {
 		return fmt.Errorf("emu: %s: address %v is not a host address of the %s %v", name, addr, s.label(), subnet)
 	case l.cfg.LoadBalancers.Contains(addr):
 		return fmt.Errorf("emu: %s: address %v is in the load balancer pool %v", name, addr, l.cfg.LoadBalancers)
-	case l.addrs[addr] != nil:
-		return fmt.Errorf("emu: %s: address %v is already that of %s", name, addr, l.addrs[addr].name)
+	case l.addrOwner(addr) != "":
+		return fmt.Errorf("emu: %s: address %v is already that of %s", name, addr, l.addrOwner(addr))
 	}
 	return nil
 }
@@ -199,6 +199,9 @@ func (l *Lab) SetSegment(name string, up bool) error {
 		}
 		for _, h := range l.hosts {
 			h.applyLink()
+		}
+		for _, t := range l.taps {
+			t.applyLink()
 		}
 	})
 	return err

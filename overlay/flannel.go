@@ -19,6 +19,7 @@ type flannel struct {
 	network Network
 	start   func(*Node, Network) (flannelBackend, error)
 	order   []*flanneld // in the order in which they were added
+	foreign []flannelLease
 	nodes   map[*Node]*flanneld
 }
 
@@ -79,11 +80,15 @@ func (c *flannel) AddNode(n *Node) error {
 		return err
 	}
 	d := &flanneld{node: n, backend: b, pods: newBridgeCNI(n, b.mtu(), c.network.PodCIDR), ports: newPortmap(n, "cbr0")}
+	leases := slices.Clone(c.foreign)
 	for _, o := range c.order {
 		if o.held {
-			if err := c.network.failed(n, b.add(o.backend.lease())); err != nil {
-				return err
-			}
+			leases = append(leases, o.backend.lease())
+		}
+	}
+	for _, l := range leases {
+		if err := c.network.failed(n, b.add(l)); err != nil {
+			return err
 		}
 	}
 	c.order = append(c.order, d)
