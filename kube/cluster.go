@@ -12,6 +12,7 @@ import (
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
@@ -135,12 +136,30 @@ func (c *Cluster) RemoveNode(name string) error {
 // AddNamespace makes a namespace. An object in a namespace that was not made
 // makes it: that is more lenient than the API server.
 func (c *Cluster) AddNamespace(n *corev1.Namespace) error {
-	errs := apivalidation.ValidateObjectMeta(&n.ObjectMeta, false, apivalidation.ValidateNamespaceName, field.NewPath("metadata"))
-	if len(errs) > 0 {
+	if errs := ValidateNamespace(n); len(errs) > 0 {
 		return invalid("Namespace", n.Name, errs)
 	}
 	c.spaces[n.Name] = true
 	return nil
+}
+
+// ValidateNamespace checks the name and the labels of a Namespace.
+func ValidateNamespace(n *corev1.Namespace) field.ErrorList {
+	return apivalidation.ValidateObjectMeta(&n.ObjectMeta, false, apivalidation.ValidateNamespaceName, field.NewPath("metadata"))
+}
+
+// ValidateNode checks the name and the labels of a Node, and its pod CIDRs: they
+// are ranges, the singular field is the first of them.
+func ValidateNode(n *corev1.Node) field.ErrorList {
+	errs := apivalidation.ValidateObjectMeta(&n.ObjectMeta, false, apivalidation.NameIsDNSSubdomain, field.NewPath("metadata"))
+	spec := field.NewPath("spec")
+	for i, cidr := range n.Spec.PodCIDRs {
+		errs = append(errs, validation.IsValidCIDRForLegacyField(spec.Child("podCIDRs").Index(i), cidr, true, nil)...)
+	}
+	if len(n.Spec.PodCIDRs) > 0 && n.Spec.PodCIDR != n.Spec.PodCIDRs[0] {
+		errs = append(errs, field.Invalid(spec.Child("podCIDRs").Index(0), n.Spec.PodCIDRs, "must match `podCIDR`"))
+	}
+	return errs
 }
 
 // HasNamespace reports whether a namespace exists; default and those that

@@ -142,6 +142,17 @@ func appendSliceEndpoint(list []Endpoint, e *discoveryv1.Endpoint, port uint16) 
 	return append(list, ep)
 }
 
+// ValidateEndpointSlice checks an EndpointSlice as the API server does on create,
+// after filling in defaults on a copy: its addresses against its type, its ports.
+func ValidateEndpointSlice(s *discoveryv1.EndpointSlice) field.ErrorList {
+	s = s.DeepCopy()
+	if s.Namespace == "" {
+		s.Namespace = corev1.NamespaceDefault
+	}
+	defaultSlicePorts(s.Ports)
+	return validateEndpointSlice(s)
+}
+
 // validateEndpointSlice checks what the API server checks of the fields used here.
 func validateEndpointSlice(s *discoveryv1.EndpointSlice) field.ErrorList {
 	errs := apivalidation.ValidateObjectMeta(&s.ObjectMeta, true, apivalidation.NameIsDNSSubdomain, field.NewPath("metadata"))

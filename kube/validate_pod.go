@@ -21,14 +21,26 @@ func ValidatePod(p *corev1.Pod) field.ErrorList {
 
 func validatePod(p *corev1.Pod) field.ErrorList {
 	errs := apivalidation.ValidateObjectMeta(&p.ObjectMeta, true, apivalidation.NameIsDNSSubdomain, field.NewPath("metadata"))
-	spec := field.NewPath("spec")
-	if len(p.Spec.Containers) == 0 {
-		errs = append(errs, field.Required(spec.Child("containers"), ""))
+	errs = append(errs, validatePodSpec(&p.Spec, field.NewPath("spec"))...)
+	return append(errs, validatePodIPs(&p.Status, field.NewPath("status"))...)
+}
+
+// validatePodSpec is the part that the templates of workloads share.
+func validatePodSpec(s *corev1.PodSpec, path *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	if len(s.Containers) == 0 {
+		errs = append(errs, field.Required(path.Child("containers"), ""))
 	}
 	names := sets.New[string]() // of all kinds of containers
-	errs = append(errs, validateContainers(p.Spec.Containers, names, spec.Child("containers"), p.Spec.HostNetwork)...)
-	errs = append(errs, validateContainers(p.Spec.InitContainers, names, spec.Child("initContainers"), p.Spec.HostNetwork)...)
-	return append(errs, validatePodIPs(&p.Status, field.NewPath("status"))...)
+	errs = append(errs, validateContainers(s.Containers, names, path.Child("containers"), s.HostNetwork)...)
+	errs = append(errs, validateContainers(s.InitContainers, names, path.Child("initContainers"), s.HostNetwork)...)
+	if s.Hostname != "" {
+		errs = append(errs, invalids(path.Child("hostname"), s.Hostname, validation.IsDNS1123Label(s.Hostname))...)
+	}
+	if s.Subdomain != "" {
+		errs = append(errs, invalids(path.Child("subdomain"), s.Subdomain, validation.IsDNS1123Label(s.Subdomain))...)
+	}
+	return errs
 }
 
 func validateContainers(list []corev1.Container, names sets.Set[string], path *field.Path, hostNetwork bool) field.ErrorList {

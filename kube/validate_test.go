@@ -37,6 +37,8 @@ var serviceErrors = []struct {
 		`spec.ports[0].targetPort: Invalid value: "a.b": must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)`},
 	{"target port name too long", func(s *corev1.Service) { s.Spec.Ports[0].TargetPort = intstr.FromString("sixteencharacter") },
 		`spec.ports[0].targetPort: Invalid value: "sixteencharacter": must be no more than 15 characters`},
+	{"port name", func(s *corev1.Service) { s.Spec.Ports[0].Name = "HTTP" },
+		`spec.ports[0].name: Invalid value: "HTTP": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')`},
 	{"second port unnamed", func(s *corev1.Service) { s.Spec.Ports = append(s.Spec.Ports, corev1.ServicePort{Port: 81}) },
 		`spec.ports[1].name: Required value`},
 	{"port name used twice", func(s *corev1.Service) {
@@ -99,10 +101,41 @@ var serviceErrors = []struct {
 		`spec.internalTrafficPolicy: Unsupported value: "Node": supported values: "Cluster", "Local"`},
 	{"healthCheckNodePort", func(s *corev1.Service) { s.Spec.Type, s.Spec.HealthCheckNodePort = corev1.ServiceTypeNodePort, 30005 },
 		"spec.healthCheckNodePort: Invalid value: 30005: may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"},
+	{"healthCheckNodePort with policy Cluster", func(s *corev1.Service) {
+		s.Spec.Type, s.Spec.HealthCheckNodePort = corev1.ServiceTypeLoadBalancer, 30005
+	},
+		"spec.healthCheckNodePort: Invalid value: 30005: may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"},
+	{"healthCheckNodePort number", func(s *corev1.Service) {
+		s.Spec.Type, s.Spec.ExternalTrafficPolicy, s.Spec.HealthCheckNodePort = corev1.ServiceTypeLoadBalancer, "Local", 70000
+	},
+		`spec.healthCheckNodePort: Invalid value: 70000: must be between 1 and 65535, inclusive`},
+	{"nodePort number", nodePort(70000),
+		`spec.ports[0].nodePort: Invalid value: 70000: provided port is not in the valid range. The range of valid ports is 30000-32767`},
+	{"several errors in brackets", func(s *corev1.Service) {
+		s.Spec.Ports[0].Port, s.Spec.Ports[0].Protocol, s.Spec.SessionAffinity = 0, "tcp", "X"
+	},
+		`[spec.ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive, spec.ports[0].protocol: Unsupported value: "tcp": supported values: "SCTP", "TCP", "UDP", spec.sessionAffinity: Unsupported value: "X": supported values: "ClientIP", "None"]`},
+	{"appProtocol", func(s *corev1.Service) {
+		p := "no spaces"
+		s.Spec.Ports[0].AppProtocol = &p
+	},
+		`spec.ports[0].appProtocol: Invalid value: "no spaces": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')`},
+	{"ExternalName with a cluster IP", func(s *corev1.Service) {
+		s.Spec.Type, s.Spec.ExternalName, s.Spec.ClusterIP, s.Spec.ClusterIPs = corev1.ServiceTypeExternalName, "example.com", "10.96.0.20", []string{"10.96.0.20"}
+	},
+		`spec.clusterIPs: Forbidden: may not be set for ExternalName services`},
+	{"ExternalName not a name", func(s *corev1.Service) {
+		s.Spec.Type, s.Spec.ExternalName, s.Spec.Ports = corev1.ServiceTypeExternalName, "http://example.com", nil
+	},
+		`spec.externalName: Invalid value: "http://example.com": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')`},
 	{"externalIP loopback", externalIP("127.0.0.1"),
 		`spec.externalIPs[0]: Invalid value: "127.0.0.1": may not be in the loopback range (127.0.0.0/8, ::1/128)`},
 	{"externalIP link local", externalIP("169.254.1.1"),
 		`spec.externalIPs[0]: Invalid value: "169.254.1.1": may not be in the link-local range (169.254.0.0/16, fe80::/10)`},
+	{"externalIP IPv6 loopback", externalIP("::1"),
+		`spec.externalIPs[0]: Invalid value: "::1": may not be in the loopback range (127.0.0.0/8, ::1/128)`},
+	{"externalIP link-local multicast", externalIP("224.0.0.5"),
+		`spec.externalIPs[0]: Invalid value: "224.0.0.5": may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)`},
 	{"externalIP unspecified", externalIP("0.0.0.0"),
 		`spec.externalIPs[0]: Invalid value: "0.0.0.0": may not be unspecified (0.0.0.0)`},
 	{"externalIP a name", externalIP("example.com"),

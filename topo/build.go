@@ -117,6 +117,12 @@ func (p *Pod) object() *corev1.Pod {
 			NodeName: p.Node.Value, Hostname: p.Hostname, Subdomain: p.Subdomain, DNSPolicy: p.DNSPolicy, DNSConfig: p.DNSConfig,
 		},
 	}
+	if p.NotReady {
+		o.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionFalse}}
+	}
+	if p.Terminating {
+		o.DeletionTimestamp = &metav1.Time{}
+	}
 	for _, c := range p.Containers {
 		oc := corev1.Container{Name: c.Name.Value, Image: "podwire"}
 		for _, port := range c.Ports {

@@ -132,7 +132,7 @@ func (l *load) finish() (*Scenario, Diagnostics) {
 	l.buildCluster()
 	l.buildPods()
 	l.names = newNames(l.sc)
-	l.checkSelectors()
+	l.lint()
 	l.resolveSteps()
 	l.resolveFaults()
 	l.warnIslands()

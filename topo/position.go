@@ -73,6 +73,14 @@ func (l *load) validate(obj *Object) {
 	}
 }
 
+// addOnce is addAt unless the API server's validation has said something about
+// the place already.
+func (l *load) addOnce(pos Pos, d Diagnostic) {
+	if !l.hasErrorAt(pos) {
+		l.addAt(pos, d)
+	}
+}
+
 func (l *load) hasErrorAt(pos Pos) bool {
 	for _, d := range l.diags {
 		if d.Pos == pos && d.Severity == Error {

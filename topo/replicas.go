@@ -28,7 +28,7 @@ func (l *load) podTemplate(w workload) (template *Pod, replicas int) {
 	}
 	if room := MaxPods - len(l.sc.Pods); replicas < 0 || replicas > room {
 		pos, _ := w.o.Position("spec.replicas")
-		l.addAt(pos, Diagnostic{Rule: "too-large", Message: fmt.Sprintf("spec.replicas: found %d, want 0 to %d (all pods together)", replicas, room)})
+		l.addOnce(pos, Diagnostic{Rule: "too-large", Message: fmt.Sprintf("spec.replicas: found %d, want 0 to %d (all pods together)", replicas, room)})
 		return nil, 0
 	}
 	if replicas == 0 {
@@ -121,18 +121,18 @@ func (l *load) daemonPods(w workload) {
 func (l *load) checkTemplate(w workload) {
 	pos, _ := w.o.Position("spec.selector")
 	if w.selector == nil {
-		l.addAt(pos, Diagnostic{Rule: "missing-value", Message: "spec.selector: no selector, want one that matches spec.template.metadata.labels",
+		l.addOnce(pos, Diagnostic{Rule: "missing-value", Message: "spec.selector: no selector, want one that matches spec.template.metadata.labels",
 			Effect: fmt.Sprintf("API server: %s %q is invalid: spec.selector: Required value", w.o.Kind, w.o.Name.Value)})
 		return
 	}
 	sel, err := metav1.LabelSelectorAsSelector(w.selector)
 	if err != nil {
-		l.addAt(pos, Diagnostic{Rule: "bad-value", Message: "spec.selector: " + err.Error()})
+		l.addOnce(pos, Diagnostic{Rule: "bad-value", Message: "spec.selector: " + err.Error()})
 		return
 	}
 	if !sel.Matches(labels.Set(w.template.Labels)) {
 		pos, _ := w.o.Position("spec.template.metadata.labels")
-		l.addAt(pos, Diagnostic{Rule: "selector-mismatch",
+		l.addOnce(pos, Diagnostic{Rule: "selector-mismatch",
 			Message: fmt.Sprintf("spec.selector %s does not match the labels of spec.template: %s", sel, labels.Set(w.template.Labels)),
 			Effect:  fmt.Sprintf("API server: %s %q is invalid: spec.template.metadata.labels: `selector` does not match template `labels`", w.o.Kind, w.o.Name.Value)})
 	}

@@ -86,6 +86,11 @@ type Pod struct {
 	Hostname, Subdomain string
 	DNSPolicy           corev1.DNSPolicy
 	DNSConfig           *corev1.PodDNSConfig
+	// NotReady says that the pod's readiness probe fails: a Ready condition of its
+	// status, as in `kubectl get -o yaml`, or the annotation podwire/ready: "false".
+	NotReady bool
+	// Terminating says that the pod is being deleted: it has a deletionTimestamp.
+	Terminating bool
 	// Owner names the workload that made the pod, e.g. "Deployment/web". It is
 	// empty for a pod declared as such.
 	Owner string

@@ -20,7 +20,12 @@ func (l *load) buildPods() {
 	for _, o := range l.sc.Objects {
 		switch obj := o.Object.(type) {
 		case *corev1.Pod:
-			l.sc.Pods = append(l.sc.Pods, l.podFrom(o, obj.ObjectMeta, obj.Spec, "spec"))
+			p := l.podFrom(o, obj.ObjectMeta, obj.Spec, "spec")
+			p.Terminating = obj.DeletionTimestamp != nil
+			p.NotReady = slices.ContainsFunc(obj.Status.Conditions, func(c corev1.PodCondition) bool {
+				return c.Type == corev1.PodReady && c.Status == corev1.ConditionFalse
+			})
+			l.sc.Pods = append(l.sc.Pods, p)
 		case *appsv1.Deployment:
 			l.replicaPods(workload{o, obj.Spec.Replicas, obj.Spec.Selector, obj.Spec.Template}, templateHash(obj.Spec.Template)+"-")
 		case *appsv1.ReplicaSet:
@@ -35,9 +40,28 @@ func (l *load) buildPods() {
 		l.addAt(l.sc.Pods[MaxPods].Name.Pos, Diagnostic{Rule: "too-large", Message: fmt.Sprintf("more than %d pods are declared", MaxPods)})
 		l.sc.Pods = l.sc.Pods[:MaxPods]
 	}
+	l.readReadiness()
 	l.checkPodNames()
 	l.warnNetworks()
 	l.place()
+}
+
+// AnnotationReady is an annotation of a pod, or of a workload's template, that says
+// how its readiness probe would end: "false", or "true", which is the default.
+const AnnotationReady = "podwire/ready"
+
+// readReadiness reads the annotation of all pods.
+func (l *load) readReadiness() {
+	said := map[Pos]bool{} // replicas share a place
+	for _, p := range l.sc.Pods {
+		switch v, ok := p.Annotations[AnnotationReady]; {
+		case v == "false":
+			p.NotReady = true
+		case ok && v != "true" && !said[p.Name.Pos]:
+			said[p.Name.Pos] = true
+			l.addAt(p.Name.Pos, Diagnostic{Rule: "bad-value", Message: fmt.Sprintf("annotation %s: found %s, want \"true\" or \"false\"", AnnotationReady, quoted(v))})
+		}
+	}
 }
 
 // warnUnsupported says what of a pod has no effect here, so that nobody takes
@@ -77,7 +101,7 @@ func (l *load) podFrom(o *Object, meta metav1.ObjectMeta, spec corev1.PodSpec, p
 	}
 	if len(spec.Containers) == 0 {
 		pos, _ := o.Position(path + ".containers")
-		l.addAt(pos, Diagnostic{Rule: "missing-value", Message: fmt.Sprintf("%s.containers: no container, want one", path),
+		l.addOnce(pos, Diagnostic{Rule: "missing-value", Message: fmt.Sprintf("%s.containers: no container, want one", path),
 			Effect: fmt.Sprintf("API server: %s %q is invalid: %s.containers: Required value", o.Kind, o.Name.Value, path)})
 	}
 	l.checkContainers(p)

@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
@@ -20,19 +19,24 @@ import (
 // loader is what podwire knows when it reads files.
 func loader() topo.Loader {
 	ld := topo.Loader{Validators: map[string]topo.Validator{
-		"Service": func(o runtime.Object) field.ErrorList {
-			s := o.DeepCopyObject().(*corev1.Service)
-			kube.DefaultService(s)
-			return kube.ValidateService(s)
-		},
-		"Pod": func(o runtime.Object) field.ErrorList {
-			p := o.DeepCopyObject().(*corev1.Pod)
-			kube.DefaultPod(p)
-			return kube.ValidatePod(p)
-		},
+		"Service":       validator(kube.ValidateService),
+		"EndpointSlice": validator(kube.ValidateEndpointSlice),
+		"Namespace":     validator(kube.ValidateNamespace),
+		"Node":          validator(kube.ValidateNode),
+		"Pod":           validator(kube.ValidatePod),
+		"Deployment":    validator(kube.ValidateDeployment),
+		"ReplicaSet":    validator(kube.ValidateReplicaSet),
+		"StatefulSet":   validator(kube.ValidateStatefulSet),
+		"DaemonSet":     validator(kube.ValidateDaemonSet),
 	}}
 	ld.Designs = designNames()
 	return ld
+}
+
+// validator makes a check of one kind one of any object: package topo calls it for
+// objects of that kind.
+func validator[T runtime.Object](check func(T) field.ErrorList) topo.Validator {
+	return func(o runtime.Object) field.ErrorList { return check(o.(T)) }
 }
 
 func newValidate() *cobra.Command {
