@@ -19,7 +19,8 @@ race: tools ## Run every test with the race detector
 	$(GO) test -race ./...
 
 examples: ## Run every example scenario
-	@set -e; for f in examples/*.yaml; do $(GO) run ./cmd/podwire run $$f; done
+	@set -e; tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; $(GO) build -o $$tmp/podwire ./cmd/podwire; \
+	for f in examples/*.yaml examples/manifests/*.yaml; do $$tmp/podwire run $$f; done
 
 # Independent judges that tests ask: a decoder, and the real iptables. Where they
 # cannot be installed, the tests that want them fail and say how to go without.

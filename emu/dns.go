@@ -124,6 +124,34 @@ func (p *Pod) ResolvConf() resolv.Config {
 	return c
 }
 
+// ResolvConf returns the machine's resolv.conf: a pod's as its ResolvConf, that of
+// a node or a machine outside names its gateway. In a lab without DNS it is empty.
+func (m *Machine) ResolvConf() resolv.Config {
+	if m.pod != nil {
+		return m.pod.ResolvConf()
+	}
+	var c resolv.Config
+	m.lab.drv.Do(func() {
+		if m.lab.dns == nil || len(m.plugs) == 0 {
+			return
+		}
+		if g := m.plugs[0].segment.gateway; g.IsValid() && g != m.addr {
+			c.Nameservers = []netip.Addr{g}
+		}
+	})
+	return c
+}
+
+// Resolver returns a resolver that asks from the machine's sockets as its resolv.conf
+// says: for questions beyond Lookup, such as dig asks.
+func (m *Machine) Resolver() *resolv.Resolver {
+	r := &resolv.Resolver{Config: m.ResolvConf(), Network: stub{m}}
+	if m.pod != nil {
+		r.Library, _ = resolv.ParseLibrary(m.pod.spec.Annotations[AnnotationLibc])
+	}
+	return r
+}
+
 // resolvConf is ResolvConf for a caller that holds the lock.
 func (p *Pod) resolvConf() resolv.Config {
 	var c resolv.Config

@@ -5,6 +5,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+
+	"github.com/podwire/podwire/kube"
 )
 
 // AddService adds a Service. Cluster IP and node ports are allocated as the
@@ -107,4 +109,12 @@ func (l *Lab) change(f func() error) (err error) {
 		}
 	})
 	return err
+}
+
+// Endpoints returns what a node does with each port of a Service, in port order;
+// nil for a Service that does not exist, and for type ExternalName.
+func (l *Lab) Endpoints(n *Node, namespace, name string) []kube.NodeEndpoints {
+	var list []kube.NodeEndpoints
+	l.drv.Do(func() { list = l.cluster.EndpointsOn(n.name, namespace, name) })
+	return list
 }

@@ -7,6 +7,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"path"
 	"syscall"
 
 	corev1 "k8s.io/api/core/v1"
@@ -37,21 +38,21 @@ func (p *Pod) startWorkloads() error {
 }
 
 // serve starts the workload of one port.
-func (p *Pod) serve(container string, port corev1.ContainerPort) error {
+func (m *Machine) serve(container string, port corev1.ContainerPort) error {
 	address := fmt.Sprintf(":%d", port.ContainerPort)
 	switch port.Protocol {
 	case corev1.ProtocolTCP, "":
-		ln, err := p.Listen("tcp", address)
+		ln, err := m.Listen("tcp", address)
 		if err != nil {
 			return err
 		}
-		p.lab.serving.Go(func() error { return unlessClosed(p.httpServer(container).Serve(watchedListener{ln, &p.Machine})) })
+		m.lab.serving.Go(func() error { return unlessClosed(m.httpServer(container).Serve(watchedListener{ln, m})) })
 	case corev1.ProtocolUDP:
-		pc, err := p.ListenPacket("udp", address)
+		pc, err := m.ListenPacket("udp", address)
 		if err != nil {
 			return err
 		}
-		p.lab.serving.Go(func() error { return unlessClosed(p.echoUDP(pc)) })
+		m.lab.serving.Go(func() error { return unlessClosed(m.echoUDP(pc)) })
 	default:
 		return fmt.Errorf("protocol %s is not emulated", port.Protocol)
 	}
@@ -59,15 +60,15 @@ func (p *Pod) serve(container string, port corev1.ContainerPort) error {
 }
 
 // httpServer answers in the manner of Kubernetes' own test image agnhost
-// netexec: / and /hostname name the pod, /clientip tells who is asking, /echo
+// netexec: / and /hostname name the machine, /clientip tells who is asking, /echo
 // returns what is sent, /container names the container.
-func (p *Pod) httpServer(container string) *http.Server {
+func (m *Machine) httpServer(container string) *http.Server {
 	mux := http.NewServeMux()
 	text := func(format string, args ...any) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintf(w, format, args...) }
 	}
-	mux.HandleFunc("/{$}", text("%s\n", p.spec.Name))
-	mux.HandleFunc("/hostname", text("%s", p.spec.Name))
+	mux.HandleFunc("/{$}", text("%s\n", m.bareName()))
+	mux.HandleFunc("/hostname", text("%s", m.bareName()))
 	mux.HandleFunc("/container", text("%s", container))
 	mux.HandleFunc("/healthz", text("ok"))
 	mux.HandleFunc("/clientip", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.RemoteAddr) })
@@ -82,6 +83,13 @@ func (p *Pod) httpServer(container string) *http.Server {
 	return &http.Server{Handler: mux, ErrorLog: log.New(io.Discard, "", 0)}
 }
 
+// bareName is the machine's name without a namespace.
+func (m *Machine) bareName() string { return path.Base(m.name) }
+
+// Serve answers on a port as pods do on those that they declare: TCP by an HTTP
+// server, UDP by an echo.
+func (m *Machine) Serve(port corev1.ContainerPort) error { return m.serve("", port) }
+
 // unlessClosed drops the error of a workload that has ended with its pod.
 func unlessClosed(err error) error {
 	if errors.Is(err, net.ErrClosed) {
@@ -91,7 +99,7 @@ func unlessClosed(err error) error {
 }
 
 // echoUDP sends every datagram back until the socket is closed.
-func (p *Pod) echoUDP(pc net.PacketConn) error {
+func (m *Machine) echoUDP(pc net.PacketConn) error {
 	buf := make([]byte, 65535)
 	for {
 		n, from, err := pc.ReadFrom(buf)
@@ -101,7 +109,7 @@ func (p *Pod) echoUDP(pc net.PacketConn) error {
 		if err != nil {
 			return err
 		}
-		p.sawPeer("udp", from)
+		m.sawPeer("udp", from)
 		if _, err := pc.WriteTo(buf[:n], from); err != nil {
 			continue // the asker is gone or unreachable; the next one may not be
 		}

@@ -109,6 +109,17 @@ func (sc *Scenario) seed(cfg RunConfig) uint64 {
 	return sc.Seed.Value
 }
 
+// object is the port as Kubernetes knows it.
+func (p ContainerPort) object() corev1.ContainerPort {
+	o := corev1.ContainerPort{
+		Name: p.Name, ContainerPort: int32(p.Number.Value), Protocol: corev1.Protocol(p.Protocol), HostPort: int32(p.HostPort.Value),
+	}
+	if p.HostIP.Value.IsValid() {
+		o.HostIP = p.HostIP.Value.String()
+	}
+	return o
+}
+
 // object is the pod as Kubernetes knows it.
 func (p *Pod) object() *corev1.Pod {
 	o := &corev1.Pod{
@@ -126,14 +137,7 @@ func (p *Pod) object() *corev1.Pod {
 	for _, c := range p.Containers {
 		oc := corev1.Container{Name: c.Name.Value, Image: "podwire"}
 		for _, port := range c.Ports {
-			cp := corev1.ContainerPort{
-				Name: port.Name, ContainerPort: int32(port.Number.Value), Protocol: corev1.Protocol(port.Protocol),
-				HostPort: int32(port.HostPort.Value),
-			}
-			if port.HostIP.Value.IsValid() {
-				cp.HostIP = port.HostIP.Value.String()
-			}
-			oc.Ports = append(oc.Ports, cp)
+			oc.Ports = append(oc.Ports, port.object())
 		}
 		o.Spec.Containers = append(o.Spec.Containers, oc)
 	}

@@ -84,6 +84,11 @@ func (sc *Scenario) addMachines(lab *emu.Lab) error {
 		if err == nil {
 			err = h.Rules.load(&host.Machine)
 		}
+		for _, p := range h.Ports {
+			if err == nil {
+				err = host.Serve(p.object())
+			}
+		}
 		if err != nil {
 			return at(h.Name.Pos, err)
 		}

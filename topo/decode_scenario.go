@@ -101,8 +101,8 @@ func (l *load) decodeNode(d *document, p string, n *yaml.Node) {
 }
 
 func (l *load) decodeHost(d *document, p string, n *yaml.Node) {
-	if m, ok := l.mapping(d, n, p, "name", "address", "link", "routes", "sysctls", "iptables", "ipset"); ok {
-		l.sc.Hosts = append(l.sc.Hosts, Host{Name: l.name(m), Address: m.addr("address"), Link: m.link("link"), Routes: l.routes(m), Sysctls: l.sysctls(m), Rules: l.rules(m)})
+	if m, ok := l.mapping(d, n, p, "name", "address", "link", "routes", "ports", "sysctls", "iptables", "ipset"); ok {
+		l.sc.Hosts = append(l.sc.Hosts, Host{Name: l.name(m), Address: m.addr("address"), Link: m.link("link"), Routes: l.routes(m), Ports: l.ports(m), Sysctls: l.sysctls(m), Rules: l.rules(m)})
 	}
 }
 

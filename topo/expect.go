@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-var expectKeys = []string{"status", "body", "contains", "matches", "exit", "error", "within", "exactly", "sourceIP", "seenSource", "ttl", "loss"}
+var expectKeys = []string{"status", "body", "contains", "matches", "exit", "error", "within", "exactly", "sourceIP", "seenSource", "ttl", "loss", "translated"}
 
 // decodeExpect reads what a step must find, and says so if its verb can never
 // find it.
@@ -33,6 +33,7 @@ func (l *load) decodeExpect(step mapping, verb string, can []string) (e Expect) 
 		TTL:      m.integer("ttl", 1, 255),
 		Loss:     m.percent("loss"),
 	}
+	e.Translated, e.NoNAT = l.decodeTranslated(m)
 	if m.get("seenSource") != nil {
 		if e.SourceIP.IsSet() {
 			l.reportAt(m.d, keyNode(n, "seenSource"), Diagnostic{Rule: "ambiguous", Message: m.what + ": sourceIP and seenSource are two names of one check, want one"})

@@ -31,24 +31,29 @@ type Loader struct {
 	Validators map[string]Validator
 }
 
-// Load reads a scenario or a file of Kubernetes manifests with a zero [Loader].
-func Load(path string) (*Scenario, Diagnostics) { return Loader{}.Load(path) }
+// Load reads a scenario or Kubernetes manifests with a zero [Loader].
+func Load(path string, more ...string) (*Scenario, Diagnostics) { return Loader{}.Load(path, more...) }
 
 // Parse is Load for a file already read; name appears in diagnostics, and
 // manifests it refers to are looked for beside it.
 func Parse(name string, data []byte) (*Scenario, Diagnostics) { return Loader{}.Parse(name, data) }
 
-// Load reads the file at path, and the manifests it names, into a Scenario. The
-// Scenario is never nil; it is fit for use only if the Diagnostics hold no
-// Error.
-func (ld Loader) Load(path string) (*Scenario, Diagnostics) {
-	data, problem := readFile(path, true)
+// Load reads the file at path, the manifests it names, and more files of manifests
+// into a Scenario. The Scenario is never nil; it is fit for use only if the
+// Diagnostics hold no Error.
+func (ld Loader) Load(path string, more ...string) (*Scenario, Diagnostics) {
 	l := newLoad(ld, path)
-	if problem != "" {
-		l.reportFile(path, problem)
-		return l.finish()
+	for _, p := range append([]string{path}, more...) {
+		if _, again := l.order[p]; again {
+			continue
+		}
+		data, problem := readFile(p, true)
+		if problem != "" {
+			l.reportFile(p, problem)
+			continue
+		}
+		l.file(p, data)
 	}
-	l.file(path, data)
 	return l.finish()
 }
 
@@ -129,6 +134,7 @@ func (l *load) finish() (*Scenario, Diagnostics) {
 	for _, m := range l.sc.Manifests {
 		l.manifestFile(m)
 	}
+	l.sc.plain = l.scenario == nil
 	l.buildCluster()
 	l.buildPods()
 	l.names = newNames(l.sc)

@@ -271,6 +271,7 @@ func (l *load) resolveSteps() {
 		case s.Exec != nil:
 			l.resolve(&s.Exec.On, at+".on", RefPod, RefNode, RefHost)
 		}
+		l.resolveTranslated(&s.Expect, fmt.Sprintf("steps[%d]", i))
 		l.resolve(&s.Expect.SourceIP, fmt.Sprintf("steps[%d].expect.sourceIP", i), RefIP, RefPod, RefNode, RefHost, RefService)
 	}
 }

@@ -32,11 +32,14 @@ type RunConfig struct {
 // stepTimeout bounds one exchange, on the lab's clock.
 const stepTimeout = 30 * time.Second
 
+// allSteps stands for the number of steps, which of a survey is not known before.
+const allSteps = -1
+
 // Run builds the lab, plays the steps one after another, and checks what they
 // expect. The error says that the lab could not be built; a step that fails is
 // part of the verdict. The scenario must have loaded without errors.
 func (sc *Scenario) Run(cfg RunConfig) (v *Verdict, err error) {
-	return v, sc.With(cfg, len(sc.Steps), func(_ *emu.Lab, played *Verdict) error {
+	return v, sc.With(cfg, allSteps, func(_ *emu.Lab, played *Verdict) error {
 		v = played
 		return nil
 	})
@@ -53,6 +56,12 @@ func (sc *Scenario) With(cfg RunConfig, steps int, f func(*emu.Lab, *Verdict) er
 	if err != nil {
 		return err
 	}
+	if sc.survey {
+		sc.Steps = sc.surveySteps(lab)
+	}
+	if steps == allSteps {
+		steps = len(sc.Steps)
+	}
 	events := sc.startTimeline(lab, faults)
 	defer func() {
 		events.stop()
@@ -67,6 +76,9 @@ func (sc *Scenario) With(cfg RunConfig, steps int, f func(*emu.Lab, *Verdict) er
 		Drawn: drawn,
 	}
 	v.Warnings = lab.Warnings()
+	if sc.unasked > 0 {
+		v.Warnings = append(v.Warnings, fmt.Sprintf("%d requests are made, %d more are not", maxSurvey, sc.unasked))
+	}
 	if cfg.OnWarning != nil {
 		for _, w := range v.Warnings {
 			cfg.OnWarning(w)
@@ -89,6 +101,7 @@ func (sc *Scenario) With(cfg RunConfig, steps int, f func(*emu.Lab, *Verdict) er
 			v.Passed = v.Passed && f.Error == ""
 		}
 	}
+	lab.Sleep(0) // rules that are due, even if there was no step
 	v.Duration = lab.Now()
 	return f(lab, v)
 }
@@ -258,6 +271,7 @@ func (p *player) finish() {
 	if e.SourceIP.IsSet() {
 		p.checkSource(e.SourceIP)
 	}
+	p.checkTranslated()
 }
 
 // checkSource compares who was seen with who was expected.

@@ -27,6 +27,11 @@ type Scenario struct {
 	// Pods are the pods of the shorthand, of Pod manifests and of workloads such as Deployments,
 	// each placed on a node.
 	Pods []*Pod
+
+	plain  bool // no document of the files is a scenario
+	survey bool // steps are made when the lab stands
+
+	unasked int // requests of a survey beyond what one makes
 }
 
 // Cluster is the Kubernetes cluster.
@@ -68,6 +73,7 @@ type Host struct {
 	Segment string            // of the underlay
 	Link    Link              // the host's cable; unset fields are the segment's
 	Routes  []Route           // besides the default route to the segment's router
+	Ports   []ContainerPort   // that it answers on, as a pod does
 	Sysctls map[string]string // kernel parameters, by name
 	Rules   Rules             // netfilter rules
 }
@@ -196,8 +202,12 @@ type Expect struct {
 	// SourceIP is who the answering side saw as its peer: an address, or a name
 	// that stands for one.
 	SourceIP Ref
-	TTL      Field[int]
-	Loss     Field[float64] // share of pings without answer
+	// Translated are the translations of the flow, these and no others, in the order
+	// in which its first packet meets them; NoNAT is that there must be none.
+	Translated []NAT
+	NoNAT      bool
+	TTL        Field[int]
+	Loss       Field[float64] // share of pings without answer
 }
 
 // StepErrors are the words of expect.error.

@@ -19,10 +19,11 @@ var verbs = []struct {
 	expect []string // what expect can check after it
 }{
 	{"ping", (*load).decodePing, []string{"error", "within", "exactly", "ttl", "loss", "sourceIP"}},
-	{"http", (*load).decodeHTTP, []string{"status", "body", "contains", "error", "within", "exactly", "sourceIP"}},
-	{"tcp", (*load).decodeTCP, []string{"body", "contains", "error", "within", "exactly", "sourceIP"}},
-	{"udp", (*load).decodeUDP, []string{"body", "contains", "error", "within", "exactly", "sourceIP"}},
+	{"http", (*load).decodeHTTP, []string{"status", "body", "contains", "error", "within", "exactly", "sourceIP", "translated"}},
+	{"tcp", (*load).decodeTCP, []string{"body", "contains", "error", "within", "exactly", "sourceIP", "translated"}},
+	{"udp", (*load).decodeUDP, []string{"body", "contains", "error", "within", "exactly", "sourceIP", "translated"}},
 	{"exec", (*load).decodeExec, []string{"exit", "body", "contains", "matches", "within", "exactly"}},
+	{"lookup", (*load).decodeLookup, []string{"error", "within", "exactly"}},
 	{"sleep", (*load).decodeSleep, nil},
 	{"down", (*load).decodeDown, nil},
 	{"up", (*load).decodeUp, nil},

@@ -151,8 +151,13 @@ func (p *player) http(v *HTTP) {
 	}
 	m := p.machine(v.From)
 	to := net.JoinHostPort(p.address(v.Host), strconv.Itoa(v.Host.Port))
+	var conn net.Conn
 	tr := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-		return m.DialContext(ctx, network, to)
+		c, err := m.DialContext(ctx, network, to)
+		if err == nil {
+			conn = c
+		}
+		return c, err
 	}}
 	start := p.lab.Now()
 	resp, err := tr.RoundTrip(req)
@@ -162,6 +167,7 @@ func (p *player) http(v *HTTP) {
 		return
 	}
 	defer resp.Body.Close()
+	p.flow("tcp", conn)
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
 	p.result.Took, p.timed = p.lab.Now()-start, true
 	p.err = err
@@ -210,6 +216,7 @@ func (p *player) once(network, to string, v *Exchange) (string, error) {
 	}
 	defer c.Close()
 	p.result.Outcome = fmt.Sprintf("connected %v -> %v", c.LocalAddr(), c.RemoteAddr())
+	defer p.flow(network, c)
 	if network == "tcp" && !v.Send.IsSet() && !v.Expect.IsSet() {
 		return "", nil
 	}

@@ -8,6 +8,8 @@ import (
 	"text/tabwriter"
 	"time"
 	"unicode"
+
+	"github.com/podwire/podwire/emu"
 )
 
 // A Verdict is what came of playing a scenario. Its JSON form is stable:
@@ -41,8 +43,11 @@ type StepResult struct {
 	Outcome string        `json:"outcome"`         // what happened, in one line
 	Error   string        `json:"error,omitempty"` // one of StepErrors, or other words
 	Checks  []Check       `json:"checks"`
-	Flows   []FlowResult  `json:"flows,omitempty"`  // of a flow step
-	Output  string        `json:"output,omitempty"` // what a command printed
+	Flows   []FlowResult  `json:"flows,omitempty"` // of a flow step
+	// Translated is what NAT did to the flow of an http, tcp or udp step that got an
+	// answer, in the order in which its first packet met it.
+	Translated []emu.Translation `json:"translated,omitempty"`
+	Output     string            `json:"output,omitempty"` // what a command printed
 }
 
 // A Check is one expectation of a step.
@@ -66,6 +71,9 @@ func (v *Verdict) WriteText(w io.Writer) error {
 		fmt.Fprintf(t, "%s\t%d\t%s\t%v\n", mark(s.Passed), s.Number, printable(s.Name), s.Took)
 		if len(s.Flows) == 0 {
 			fmt.Fprintf(t, "\t\t  %s\t\n", s.Outcome)
+		}
+		for _, line := range translations(s.Translated) {
+			fmt.Fprintf(t, "\t\t  %s\t\n", line)
 		}
 		for _, f := range s.Flows {
 			fmt.Fprintf(t, "\t\t  %s -> %s %s\t\n", f.From, f.To, f)

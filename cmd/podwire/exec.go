@@ -37,7 +37,7 @@ func (f *labFlags) with(c *cobra.Command, file string, use func(*emu.Lab) error)
 	if err != nil {
 		return err
 	}
-	sc, err := load(c, file, cfg.Design)
+	sc, err := load(c, cfg.Design, file)
 	if err != nil {
 		return err
 	}
@@ -51,7 +51,7 @@ func (f *labFlags) with(c *cobra.Command, file string, use func(*emu.Lab) error)
 	if f.pcap == "-" {
 		return errors.New("--pcap -: standard output is the command's, want a file")
 	}
-	if err := f.keepInputs(file, sc); err != nil {
+	if err := f.keepInputs(sc, file); err != nil {
 		return err
 	}
 	interrupt := notifyInterrupt()

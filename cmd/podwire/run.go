@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -33,15 +34,35 @@ type runFlags struct {
 func newRun() *cobra.Command {
 	var f runFlags
 	c := &cobra.Command{
-		Use:   "run FILE",
+		Use:   "run FILE...",
 		Short: "Build the network of a scenario, play its steps, check what they expect",
+		Long: `run builds the network of a scenario, plays its steps, and checks what they
+expect. Further files, or those of a directory, are Kubernetes manifests.
+
+Manifests alone are surveyed: in a cluster of two nodes, or of the Nodes among
+them, with DNS and a load balancer, every port of every pod is asked, every port
+of every Service from a pod on each node, every node port, load balancer, external
+IP and health check from outside. What Kubernetes drops there by design is expected
+to time out. The annotation podwire/expect of a Pod or Service (refused, timeout,
+unknown-name ...) says of one that it is there to fail; podwire/ready: "false" of a
+pod, that its readiness probe fails.`,
 		Example: `  podwire run examples/quickstart.yaml
+  podwire run examples/manifests/04-nodeport.yaml
+  podwire run deployment.yaml service.yaml
   podwire run examples/quickstart.yaml --pcap out.pcapng
   podwire run examples/quickstart.yaml --pcap - | wireshark -k -i -
   podwire run examples/quickstart.yaml --design flannel-wireguard
   podwire run examples/quickstart.yaml -o json`,
-		Args: oneFile,
-		RunE: func(c *cobra.Command, args []string) error { return f.run(c, args[0]) },
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return fmt.Errorf("found 0 files, want one or more: %s", c.UseLine())
+			}
+			files, err := expandDirs(args)
+			if err != nil {
+				return err
+			}
+			return f.run(c, files)
+		},
 	}
 	c.Flags().StringVar(&f.pcap, "pcap", "", "write all packets to this pcapng `file`; - is standard output")
 	f.addBuild(c)
@@ -67,21 +88,24 @@ func oneFile(c *cobra.Command, args []string) error {
 	return nil
 }
 
-// run plays one scenario.
-func (f *runFlags) run(c *cobra.Command, file string) error {
+// run plays one scenario, or surveys manifests.
+func (f *runFlags) run(c *cobra.Command, files []string) error {
 	cfg, err := f.config()
 	if err != nil {
 		return err
 	}
-	sc, err := load(c, file, cfg.Design)
+	sc, err := load(c, cfg.Design, files...)
 	if err != nil {
 		return err
+	}
+	if sc.Plain() {
+		sc.Survey()
 	}
 	out := c.OutOrStdout()
 	if f.pcap == "-" {
 		out = c.ErrOrStderr() // standard output is the capture
 	}
-	if err := f.keepInputs(file, sc); err != nil {
+	if err := f.keepInputs(sc, files...); err != nil {
 		return err
 	}
 	interrupt := notifyInterrupt() // before there is a file to remove
@@ -118,16 +142,16 @@ func (f *runFlags) run(c *cobra.Command, file string) error {
 
 // keepInputs refuses to write the capture over a file that the scenario is
 // read from.
-func (f *runFlags) keepInputs(file string, sc *topo.Scenario) error {
+func (f *runFlags) keepInputs(sc *topo.Scenario, files ...string) error {
 	out, err := os.Stat(f.pcap)
 	if f.pcap == "" || err != nil {
 		return nil // it is a new file
 	}
-	inputs := []string{file}
+	inputs := slices.Clone(files)
 	for _, m := range sc.Manifests {
 		path := m.Value
 		if !filepath.IsAbs(path) {
-			path = filepath.Join(filepath.Dir(file), path)
+			path = filepath.Join(filepath.Dir(files[0]), path)
 		}
 		inputs = append(inputs, path)
 	}
@@ -310,12 +334,37 @@ func (ch interrupt) stop() {
 	close(ch)
 }
 
-// load reads a scenario, for another design than its own if one is named, and
-// says what is wrong with it, a line each; notes are for validate.
-func load(c *cobra.Command, file, design string) (*topo.Scenario, error) {
+// expandDirs puts the YAML and JSON files of a directory in its place, by name.
+func expandDirs(args []string) ([]string, error) {
+	var files []string
+	for _, arg := range args {
+		if st, err := os.Stat(arg); err != nil || !st.IsDir() {
+			files = append(files, arg)
+			continue
+		}
+		entries, err := os.ReadDir(arg) // sorted
+		if err != nil {
+			return nil, err
+		}
+		before := len(files)
+		for _, e := range entries {
+			if ext := filepath.Ext(e.Name()); !e.IsDir() && (ext == ".yaml" || ext == ".yml" || ext == ".json") {
+				files = append(files, filepath.Join(arg, e.Name()))
+			}
+		}
+		if len(files) == before {
+			files = append(files, arg) // the loader says what it is
+		}
+	}
+	return files, nil
+}
+
+// load reads a scenario and further manifests, for another design than its own if
+// one is named, and says what is wrong with it, a line each; notes are for validate.
+func load(c *cobra.Command, design string, files ...string) (*topo.Scenario, error) {
 	ld := loader()
 	ld.Design = design
-	sc, diags := ld.Load(file)
+	sc, diags := ld.Load(files[0], files[1:]...)
 	least := topo.Warning
 	if diags.HasErrors() {
 		least = topo.Error // what stops the run, and nothing else
@@ -329,7 +378,7 @@ func load(c *cobra.Command, file, design string) (*topo.Scenario, error) {
 		return nil, errReported
 	}
 	if len(sc.Steps) == 0 && len(sc.Pods) == 0 {
-		return nil, fmt.Errorf("%s: found no pods and no steps, want a scenario; hint: podwire validate explains manifests", file)
+		return nil, fmt.Errorf("%s: found no pods and no steps, want a scenario; hint: podwire validate explains manifests", files[0])
 	}
 	return sc, nil
 }

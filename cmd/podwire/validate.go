@@ -47,9 +47,15 @@ func newValidate() *cobra.Command {
 		Short: "Explain every mistake in scenarios and Kubernetes manifests, without running them",
 		Long: `validate reads scenarios and Kubernetes manifests and explains every mistake:
 where it is, what was found, what Kubernetes would do with it, and what was
-meant. It exits with 2 if there is an error, else with 0.`,
+meant. Errors are what the API server refuses, and what podwire cannot build;
+warnings what is accepted and does not work: a Service without endpoints, a target
+port that no container has, a selector one label off, addresses and ports that
+belong to somebody; notes what works and surprises. Files of manifests, and those
+of a directory, are taken together. It exits with 2 if there is an error, else
+with 0.`,
 		Example: `  podwire validate examples/quickstart.yaml
-  podwire validate service.yaml ingress.yaml -o json
+  podwire validate service.yaml deployment.yaml -o json
+  podwire validate manifests/
   podwire validate --fix service.yaml > fixed.yaml`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, files []string) error {
@@ -66,11 +72,15 @@ meant. It exits with 2 if there is an error, else with 0.`,
 
 // validate prints what is to be said about the files.
 func validate(c *cobra.Command, files []string, out output) error {
+	files, err := expandDirs(files)
+	if err != nil {
+		return err
+	}
 	var all topo.Diagnostics
-	for _, f := range files {
-		sc, diags := loader().Load(f)
+	for _, set := range together(files) {
+		sc, diags := loader().Load(set[0], set[1:]...)
 		if !diags.HasErrors() {
-			diags = append(diags, check(f, sc)...)
+			diags = append(diags, check(set[0], sc)...)
 		}
 		all = append(all, diags...)
 	}
@@ -86,6 +96,29 @@ func validate(c *cobra.Command, files []string, out output) error {
 		return errReported
 	}
 	return nil
+}
+
+// together sorts files into sets: each scenario is one by itself, files of
+// manifests alone belong to each other, as if they were applied together.
+func together(files []string) [][]string {
+	if len(files) == 1 {
+		return [][]string{files}
+	}
+	var sets [][]string
+	manifests := -1
+	for _, f := range files {
+		sc, _ := topo.Load(f)
+		switch {
+		case !sc.Plain():
+			sets = append(sets, []string{f})
+		case manifests < 0:
+			manifests = len(sets)
+			sets = append(sets, []string{f})
+		default:
+			sets[manifests] = append(sets[manifests], f)
+		}
+	}
+	return sets
 }
 
 // check builds what the file describes, without playing it.
