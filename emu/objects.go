@@ -111,10 +111,17 @@ func (l *Lab) change(f func() error) (err error) {
 	return err
 }
 
+// Endpoint is one address that a Service port may send to, NodeEndpoints what one
+// node does with such a port.
+type (
+	Endpoint      = kube.Endpoint
+	NodeEndpoints = kube.NodeEndpoints
+)
+
 // Endpoints returns what a node does with each port of a Service, in port order;
 // nil for a Service that does not exist, and for type ExternalName.
-func (l *Lab) Endpoints(n *Node, namespace, name string) []kube.NodeEndpoints {
-	var list []kube.NodeEndpoints
+func (l *Lab) Endpoints(n *Node, namespace, name string) []NodeEndpoints {
+	var list []NodeEndpoints
 	l.drv.Do(func() { list = l.cluster.EndpointsOn(n.name, namespace, name) })
 	return list
 }

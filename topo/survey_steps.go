@@ -12,7 +12,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/podwire/podwire/emu"
-	"github.com/podwire/podwire/kube"
 )
 
 // maxSurvey bounds the requests of a survey.
@@ -109,7 +108,7 @@ func (s *surveyor) service(o *Object, svc *corev1.Service) {
 }
 
 // on is what a node does with a port of a Service.
-func (s *surveyor) on(node string, svc *corev1.Service, i int) kube.NodeEndpoints {
+func (s *surveyor) on(node string, svc *corev1.Service, i int) emu.NodeEndpoints {
 	list := s.lab.Endpoints(s.lab.Node(node), svc.Namespace, svc.Name)
 	return list[min(i, len(list)-1)]
 }
@@ -174,7 +173,7 @@ func (s *surveyor) address(o *Object, svc *corev1.Service, i int, what, text str
 // hairpin has the only endpoint of a Service ask for itself.
 func (s *surveyor) hairpin(o *Object, svc *corev1.Service, i int) {
 	p := svc.Spec.Ports[i]
-	ready := slices.DeleteFunc(s.on(s.sc.Cluster.Nodes[0].Name.Value, svc, i).Endpoints, func(e kube.Endpoint) bool { return !e.Ready })
+	ready := slices.DeleteFunc(s.on(s.sc.Cluster.Nodes[0].Name.Value, svc, i).Endpoints, func(e emu.Endpoint) bool { return !e.Ready })
 	if len(ready) != 1 || ready[0].Pod.Name == "" {
 		return
 	}
@@ -251,7 +250,7 @@ func (s *surveyor) healthChecks(o *Object, svc *corev1.Service) {
 		want := Expect{Status: Field[int]{503, pos}}
 		for i := range svc.Spec.Ports {
 			on := s.on(n.Name.Value, svc, i)
-			if slices.ContainsFunc(on.Endpoints, func(e kube.Endpoint) bool { return e.Ready && e.Node == n.Name.Value }) {
+			if slices.ContainsFunc(on.Endpoints, func(e emu.Endpoint) bool { return e.Ready && e.Node == n.Name.Value }) {
 				want.Status.Value = 200
 			}
 		}
