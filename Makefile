@@ -22,13 +22,14 @@ examples: ## Run every example scenario
 	@set -e; tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; $(GO) build -o $$tmp/podwire ./cmd/podwire; \
 	for f in examples/*.yaml examples/manifests/*.yaml; do $$tmp/podwire run $$f; done
 
-# Independent judges that tests ask: a decoder, and the real iptables. Where they
+# Independent judges that tests ask: a decoder, and the real iptables and nft. Where they
 # cannot be installed, the tests that want them fail and say how to go without.
-tools: ## Install tshark, tcpdump, iptables, ipset and iproute2 if they are missing (Debian, as root)
+tools: ## Install tshark, tcpdump, iptables, nftables, ipset and iproute2 if they are missing (Debian, as root)
 	@missing=; \
 	command -v tshark >/dev/null || missing="$$missing tshark"; \
 	command -v tcpdump >/dev/null || missing="$$missing tcpdump"; \
 	command -v iptables-restore >/dev/null || missing="$$missing iptables"; \
+	command -v nft >/dev/null || missing="$$missing nftables"; \
 	command -v ip >/dev/null || missing="$$missing iproute2"; \
 	command -v ipset >/dev/null || missing="$$missing ipset"; \
 	if [ -z "$$missing" ]; then exit 0; fi; \

@@ -60,8 +60,8 @@ type Config struct {
 	// names are known without a packet.
 	DNS bool
 
-	// Proxy is the mode in which Services are served: [ProxyIPTables], which is
-	// meant if it is empty, or [ProxySocket].
+	// Proxy is the mode in which Services are served, one of [ProxyModes]. If empty,
+	// [ProxyIPTables].
 	Proxy string
 
 	// LoadBalancers is the pool of addresses for Services of type LoadBalancer, a

@@ -100,8 +100,9 @@ func (l *Lab) nodeKernel() stack.Config {
 	}
 	timeouts := conntrack.Timeouts{TCPEstablished: kubeEstablished, TCPCloseWait: kubeCloseWait}
 	return stack.Config{
-		Forward: true, BridgeNetfilter: true, RouteLocalnet: true,
-		Conntrack: conntrack.Config{Timeouts: timeouts},
+		Forward: true, BridgeNetfilter: true,
+		RouteLocalnet: l.cfg.Proxy == ProxyIPTables || l.cfg.Proxy == ProxySocket, // for node ports on 127.0.0.1
+		Conntrack:     conntrack.Config{Timeouts: timeouts},
 	}
 }
 

@@ -25,6 +25,10 @@ func (l *Lab) startProxy(n *Node) error {
 		return err
 	}
 	n.proxy = proxy
+	if l.cfg.Proxy == ProxyNFTables {
+		l.syncNFT(n, &nftCache{})
+		return n.load(kube.KubeletRules())
+	}
 	if err := n.load(proxy.Sync(l.cluster)); err != nil {
 		return err
 	}
@@ -98,29 +102,43 @@ func (l *Lab) syncLocked() {
 		return
 	}
 	l.stale = false
-	var text string
-	var script *netfilter.Script
+	var rules ruleCache
+	var tables nftCache
 	for _, n := range l.nodes {
 		n.syncHealth()
-		if n.ownProxy {
-			continue
-		}
-		next := n.proxy.Sync(l.cluster)
-		sum := maphash.String(hashSeed, next)
-		if sum == n.rules {
-			continue // nothing has changed for this node
-		}
-		n.rules = sum
-		if next != text { // most nodes have the same rules: parse them once
-			text, script = next, mustParse(next)
-		}
-		if err := n.apply(script); err != nil {
-			panic(err) // podwire wrote these rules
+		switch {
+		case n.ownProxy:
+		case l.cfg.Proxy == ProxyNFTables:
+			l.syncNFT(n, &tables)
+		default:
+			l.syncRulesOf(n, &rules)
 		}
 	}
 	l.dropStaleUDP()
 	l.syncSockets()
 	l.elect()
+}
+
+// ruleCache is the text that was parsed last: most nodes have the same.
+type ruleCache struct {
+	text   string
+	script *netfilter.Script
+}
+
+// syncRulesOf is a sync of a node's iptables rules. The caller holds the lock.
+func (l *Lab) syncRulesOf(n *Node, last *ruleCache) {
+	next := n.proxy.Sync(l.cluster)
+	sum := maphash.String(hashSeed, next)
+	if sum == n.rules {
+		return // nothing has changed for this node
+	}
+	n.rules = sum
+	if next != last.text {
+		last.text, last.script = next, mustParse(next)
+	}
+	if err := n.apply(last.script); err != nil {
+		panic(err) // podwire wrote these rules
+	}
 }
 
 // dropStaleUDP is kube-proxy's clean-up after endpoints have changed: UDP

@@ -23,6 +23,11 @@ import (
 const (
 	// ProxyIPTables is kube-proxy's iptables mode: every packet passes the rules.
 	ProxyIPTables = "iptables"
+	// ProxyNFTables is kube-proxy's nftables mode: one table, in which maps find the
+	// Service whatever their number. Node ports answer at the node's primary address
+	// alone, ports that a cluster IP does not have are refused, and addresses of the
+	// service CIDR that nobody has lead nowhere.
+	ProxyNFTables = "nftables"
 	// ProxySocket balances the sockets of pods and nodes when they connect or
 	// send, as Cilium does with socketLB.enabled beside kube-proxy: no packet ever
 	// carries a cluster IP. What comes from outside the cluster, and what is not TCP
@@ -31,7 +36,7 @@ const (
 )
 
 // ProxyModes returns the values of Config.Proxy, the default first.
-func ProxyModes() []string { return []string{ProxyIPTables, ProxySocket} }
+func ProxyModes() []string { return []string{ProxyIPTables, ProxyNFTables, ProxySocket} }
 
 func (c *Config) checkProxy() error {
 	if !slices.Contains(ProxyModes(), c.Proxy) {

@@ -61,6 +61,9 @@ type renderer struct {
 	large bool // leave out comments on endpoints
 }
 
+// martianRule drops what a neighbour sends to the loopback address.
+const martianRule = `-A KUBE-FIREWALL -m comment --comment "block incoming localnet connections" -d 127.0.0.0/8 ! -s 127.0.0.0/8 -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP`
+
 // fixedRules writes the two masquerading chains and the martian filter.
 func (r *renderer) fixedRules() {
 	nat, filter := &r.t.natRules, &r.t.filterRules
@@ -71,7 +74,7 @@ func (r *renderer) fixedRules() {
 	nat.add("-A KUBE-MARK-MASQ -j MARK --or-mark", masqueradeMark)
 	// With route_localnet=1 a neighbour could reach the node's loopback
 	// services. kubelet writes this rule even where kube-proxy does not.
-	filter.add(`-A KUBE-FIREWALL -m comment --comment "block incoming localnet connections" -d 127.0.0.0/8 ! -s 127.0.0.0/8 -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP`)
+	filter.add(martianRule)
 }
 
 // forwardRules lets Service traffic through a FORWARD chain whose policy is DROP.

@@ -18,6 +18,7 @@ type nfState struct {
 	host   *Host
 	active bool
 	tracks bool             // connections
+	plan   *hookPlan        // nil for a host that has nothing but iptables rules
 	empty  [5][4]bool       // by hook and table
 	view   netfilter.Packet // scratch
 	conn   ctView           // scratch, what view.Conn points to
@@ -31,8 +32,8 @@ type nfState struct {
 // RulesChanged tells the host that its rules were changed. Connection tracking
 // starts with the first rule that asks for it.
 func (h *Host) RulesChanged() {
-	h.nf.tracks = h.rules.Tracks()
-	h.nf.active = h.nf.tracks
+	h.nf.tracks = h.rules.Tracks() || h.nft != nil && h.nft.Tracks()
+	h.nf.active = h.nf.tracks || h.nft != nil && !h.nft.Empty()
 	for hook := range h.nf.empty {
 		for table := range h.nf.empty[hook] {
 			e := h.rules.Empty(netfilter.Table(table), netfilter.Hook(hook))
@@ -43,6 +44,7 @@ func (h *Host) RulesChanged() {
 	if h.nf.tracks && h.track == nil {
 		h.track = conntrack.New(h.cfg.Conntrack, h.Rand("conntrack"))
 	}
+	h.nf.plan = h.planHooks()
 }
 
 // hook runs the tables of one hook over p. False means that p has come to its
@@ -50,6 +52,9 @@ func (h *Host) RulesChanged() {
 func (h *Host) hook(at netfilter.Hook, p *packet) bool {
 	if !h.nf.active {
 		return true
+	}
+	if h.nf.plan != nil {
+		return h.nf.plan.follow(h, at, p)
 	}
 	tables := netfilter.Tables(at)
 	tracking := h.nf.tracks && (at == netfilter.Prerouting || at == netfilter.Output)
@@ -101,16 +106,21 @@ func (h *Host) trackPacket(p *packet) bool {
 func (h *Host) filter(t netfilter.Table, at netfilter.Hook, p *packet) bool {
 	h.fillView(at, p)
 	v := h.rules.Run(t, at, &h.nf.view, h)
+	return h.judge(p, v, v.String)
+}
+
+// judge carries out a verdict of a chain that can only accept, drop or mark.
+func (h *Host) judge(p *packet, v netfilter.Verdict, why func() string) bool {
 	if !h.obey(p) {
 		return false
 	}
 	switch v.Kind {
 	case netfilter.Drop:
-		h.note(p, v.String)
+		h.note(p, why)
 		h.drop(p, DropNetfilter)
 		return false
 	case netfilter.Reject:
-		h.note(p, v.String)
+		h.note(p, why)
 		h.reject(p, v.Reject)
 		return false
 	}
@@ -189,6 +199,9 @@ func (h *Host) nat(at netfilter.Hook, p *packet) bool {
 // setupNAT asks the nat table where the flow should go. The null binding, for
 // flows that no rule translates, still keeps the reply's tuple unique.
 func (h *Host) setupNAT(at netfilter.Hook, m conntrack.Manip, p *packet) error {
+	if h.nf.plan != nil {
+		return h.nf.plan.setupNAT(h, at, m, p)
+	}
 	if h.nf.empty[at][netfilter.NAT] {
 		h.rules.Pass(netfilter.NAT, at, p.frame.Len())
 		return h.track.Setup(p.conn.Entry, m, conntrack.Range{})

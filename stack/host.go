@@ -11,6 +11,7 @@ import (
 	"github.com/podwire/podwire/link"
 	"github.com/podwire/podwire/stack/conntrack"
 	"github.com/podwire/podwire/stack/netfilter"
+	"github.com/podwire/podwire/stack/nftables"
 )
 
 // Config describes a host. The zero value is a host that forwards nothing.
@@ -92,6 +93,7 @@ type Host struct {
 	conf      hostConf
 
 	rules  *netfilter.Ruleset
+	nft    *nftables.Ruleset // nil until somebody asks for it
 	track  *conntrack.Table
 	nf     nfState
 	frags  reassembler

@@ -211,16 +211,32 @@ func checkedSum(ip ipv4) string {
 	return ""
 }
 
+// ruleTool is a way to load rules and to see them again with their counters, in
+// the kernel and here.
+type ruleTool struct {
+	load, save string // commands
+	apply      func(n *network, r *Host, rules string)
+	saved      func(r *Host) string
+	lines      func(saved string) []string // that must be the same
+}
+
+var iptablesTool = ruleTool{
+	load: "iptables-legacy-restore", save: "iptables-legacy-save -c",
+	apply: (*network).rules,
+	saved: func(r *Host) string { return r.Netfilter().SaveCounters() },
+	lines: countedLines,
+}
+
 // wantLikeKernel loads rules into both routers, injects packets, and compares
 // what comes out and what was counted.
-func wantLikeKernel(t *testing.T, rules string, packets ...injection) {
+func wantLikeKernel(t *testing.T, tool ruleTool, rules string, packets ...injection) {
 	t.Helper()
 	var ours [][2][]string // per packet and side
 	var counted string
 	inBubble(t, func(n *network) {
 		r := n.host(Config{Name: "r", Forward: true})
 		sides := n.kernelTwin(r)
-		n.rules(r, rules)
+		tool.apply(n, r, rules)
 		for _, x := range packets {
 			sides[x.side].send(x.frame())
 			var out [2][]string
@@ -233,10 +249,10 @@ func wantLikeKernel(t *testing.T, rules string, packets ...injection) {
 			}
 			ours = append(ours, out)
 		}
-		n.do(func() { counted = r.Netfilter().SaveCounters() })
+		n.do(func() { counted = tool.saved(r) })
 	})
 	inKernel(t, func(k *kernelRouter) {
-		if _, ok := k.run("iptables-legacy-restore", rules); !ok {
+		if _, ok := k.run(tool.load, rules); !ok {
 			return
 		}
 		n := network{TB: t}
@@ -250,8 +266,8 @@ func wantLikeKernel(t *testing.T, rules string, packets ...injection) {
 				n.want(fmt.Sprintf("packet %d (%s), out on the %s (got ours, want the kernel's)", i, describeIP(x.pkt), name), ours[i][side], theirs...)
 			}
 		}
-		saved, _ := k.run("iptables-legacy-save -c", "")
-		n.want("counters (got ours, want the kernel's)", countedLines(counted), countedLines(saved)...)
+		saved, _ := k.run(tool.save, "")
+		n.want("counters (got ours, want the kernel's)", tool.lines(counted), tool.lines(saved)...)
 	})
 }
 

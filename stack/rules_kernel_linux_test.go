@@ -247,7 +247,7 @@ COMMIT
 			udp(lHost, "10.0.1.1:5"), echoPacket(between("10.0.1.2", "10.0.1.255", 0), 1, 8), echoPacket(between("10.0.1.2", "224.0.0.1", 0), 1, 8))},
 	}
 	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) { wantLikeKernel(t, tt.rules, tt.packets...) })
+		t.Run(tt.name, func(t *testing.T) { wantLikeKernel(t, iptablesTool, tt.rules, tt.packets...) })
 	}
 }
 

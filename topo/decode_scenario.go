@@ -90,7 +90,7 @@ func (l *load) decodeNodes(m mapping) {
 }
 
 func (l *load) decodeNode(d *document, p string, n *yaml.Node) {
-	m, ok := l.mapping(d, n, p, "name", "address", "podCIDR", "link", "routes", "labels", "iptables", "ipset")
+	m, ok := l.mapping(d, n, p, "name", "address", "podCIDR", "link", "routes", "labels", "iptables", "ipset", "nftables")
 	if !ok {
 		return
 	}
@@ -101,7 +101,7 @@ func (l *load) decodeNode(d *document, p string, n *yaml.Node) {
 }
 
 func (l *load) decodeHost(d *document, p string, n *yaml.Node) {
-	if m, ok := l.mapping(d, n, p, "name", "address", "link", "routes", "ports", "sysctls", "iptables", "ipset"); ok {
+	if m, ok := l.mapping(d, n, p, "name", "address", "link", "routes", "ports", "sysctls", "iptables", "ipset", "nftables"); ok {
 		l.sc.Hosts = append(l.sc.Hosts, Host{Name: l.name(m), Address: m.addr("address"), Link: m.link("link"), Routes: l.routes(m), Ports: l.ports(m), Sysctls: l.sysctls(m), Rules: l.rules(m)})
 	}
 }

@@ -1,6 +1,7 @@
 package topo
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -9,18 +10,21 @@ import (
 )
 
 // Rules are netfilter rules that a machine starts with: files with what
-// iptables-save and ipset save have printed, on a real machine for example.
+// iptables-save, ipset save and nft list ruleset have printed, on a real machine
+// for example.
 type Rules struct {
 	IPTables Field[string] // path, relative to the scenario
 	IPSet    Field[string]
+	NFTables Field[string]
 
-	rules, sets string // what is in them
+	rules, sets, nft string // what is in them
 }
 
-// rules decodes the keys iptables and ipset of a node or host and reads the
-// files that they name. What is wrong in them is reported where it is.
+// rules decodes the keys iptables, ipset and nftables of a node or host and reads
+// the files that they name. What is wrong in them is reported where it is.
 func (l *load) rules(m mapping) Rules {
-	r := Rules{IPTables: m.str("iptables"), IPSet: m.str("ipset")}
+	r := Rules{IPTables: m.str("iptables"), IPSet: m.str("ipset"), NFTables: m.str("nftables")}
+	l.nftFile(&r)
 	if r.IPTables.Value == "" && r.IPSet.Value == "" {
 		return r
 	}
@@ -39,6 +43,19 @@ func (l *load) rules(m mapping) Rules {
 		l.reportRule(rulesAt, r.rules, inRules)
 	}
 	return r
+}
+
+// nftFile reads the file of nf_tables.
+func (l *load) nftFile(r *Rules) {
+	path, text, ok := l.ruleFile(r.NFTables, "nft list ruleset")
+	if !ok || text == "" {
+		return
+	}
+	r.nft = text
+	var bad *emu.NFTablesError
+	if errors.As(emu.CheckNFTables(text), &bad) {
+		l.reportRule(path, text, &emu.RuleError{Line: bad.Line, Column: bad.Column, Word: bad.Word, Msg: bad.Msg, Near: bad.Near})
+	}
 }
 
 // ruleFile reads one file; no name is an empty file.
@@ -92,6 +109,11 @@ func (r *Rules) load(m *emu.Machine) error {
 	if r.sets != "" {
 		if err := m.LoadSets(r.sets); err != nil {
 			return at(r.IPSet.Pos, err)
+		}
+	}
+	if r.nft != "" {
+		if err := m.LoadNFTables(r.nft); err != nil {
+			return at(r.NFTables.Pos, err)
 		}
 	}
 	if r.rules == "" {

@@ -222,6 +222,7 @@ var tables = []struct {
 	{"ports", "ports of bridges", []string{"bridge", "link"}, true},
 	{"nat", "rules of the nat table, with counters", []string{"iptables-save", "-c", "-t", "nat"}, false},
 	{"rules", "all netfilter rules, with counters", []string{"iptables-save", "-c"}, false},
+	{"nft", "nf_tables, kube-proxy's in nftables mode", []string{"nft", "list", "ruleset"}, false},
 	{"conntrack", "tracked connections", []string{"conntrack", "-L"}, false},
 	{"sockets", "TCP and UDP sockets", []string{"ss", "-ai"}, false},
 	{"sysctls", "kernel parameters", []string{"sysctl", "-a"}, false},

@@ -84,9 +84,11 @@ func greeted(t *testing.T, from *emutest.Pod) string {
 
 // S15: each of three endpoints gets a third of 9,000 new connections, in random
 // order: after each endpoint, any may follow, itself too.
-func TestS15EvenSplit(t *testing.T) {
+func TestS15EvenSplit(t *testing.T) { inModes(t, s15EvenSplit, natModes...) }
+
+func s15EvenSplit(t *testing.T, cfg emu.Config) {
 	const connections = 9000
-	emutest.Run(t, twoNodes, func(t *testing.T, lab *emutest.Lab) {
+	emutest.Run(t, cfg, func(t *testing.T, lab *emutest.Lab) {
 		greeters(t, lab, 0, "a", "b", "c")
 		client := lab.Pod("client", "node1")
 		count, follows := map[string]int{}, map[[2]string]int{}
@@ -113,16 +115,24 @@ func TestS15EvenSplit(t *testing.T) {
 // S16: with session affinity a client keeps its backend from connection to
 // connection, whatever their source ports, until it has made none for the whole
 // time; other clients have backends of their own.
-func TestS16SessionAffinity(t *testing.T) {
+func TestS16SessionAffinity(t *testing.T) { inModes(t, s16SessionAffinity, kubeProxyModes...) }
+
+func s16SessionAffinity(t *testing.T, cfg emu.Config) {
 	const timeout = 60
-	emutest.Run(t, twoNodes, func(t *testing.T, lab *emutest.Lab) {
+	// The last moment that counts, and the first that does not: xt_recent compares
+	// with <=, a set of nf_tables with <.
+	last, gone := timeout*time.Second, timeout*time.Second+time.Millisecond
+	if cfg.Proxy == emu.ProxyNFTables {
+		last, gone = last-time.Millisecond, last
+	}
+	emutest.Run(t, cfg, func(t *testing.T, lab *emutest.Lab) {
 		greeters(t, lab, timeout, "a", "b", "c", "d", "e", "f", "g", "h")
 		client := lab.Pod("client", "node1")
 		home := greeted(t, client)
 		for i := range 100 {
-			lab.Sleep(timeout * time.Second) // the last moment that counts
+			lab.Sleep(last)
 			if name := greeted(t, client); name != home {
-				t.Fatalf("connection %d, %v after the one before, went to %s, want %s", i+1, timeout*time.Second, name, home)
+				t.Fatalf("connection %d, %v after the one before, went to %s, want %s", i+1, last, name, home)
 			}
 		}
 		others := map[string]bool{}
@@ -134,7 +144,7 @@ func TestS16SessionAffinity(t *testing.T) {
 		}
 		moved := 0
 		for range 20 {
-			lab.Sleep(timeout*time.Second + time.Millisecond)
+			lab.Sleep(gone)
 			name := greeted(t, client)
 			if name != home {
 				moved++
@@ -142,17 +152,19 @@ func TestS16SessionAffinity(t *testing.T) {
 			home = name
 		}
 		if moved < 12 { // 20 * 7/8 is expected
-			t.Errorf("of 20 connections, each %v after the one before, %d went elsewhere, want most", timeout*time.Second+time.Millisecond, moved)
+			t.Errorf("of 20 connections, each %v after the one before, %d went elsewhere, want most", gone, moved)
 		}
 	})
 }
 
 // S17: an established connection stays with its backend when that is killed;
 // what is new goes elsewhere.
-func TestS17BackendKilled(t *testing.T) {
+func TestS17BackendKilled(t *testing.T) { inModes(t, s17BackendKilled, kubeProxyModes...) }
+
+func s17BackendKilled(t *testing.T, cfg emu.Config) {
 	var client, old *emutest.Pod
 	var home, port string
-	s := record(t, twoNodes, func(t *testing.T, lab *emutest.Lab) {
+	s := record(t, cfg, func(t *testing.T, lab *emutest.Lab) {
 		pods := greeters(t, lab, 0, "a", "b")
 		client = lab.Pod("client", "node1")
 		var c net.Conn

@@ -13,7 +13,7 @@ import (
 // has not asked for the backend itself yet, so that its bridge device sees the
 // packet with its own MAC too.
 func TestFlow1SameNodeBackend(t *testing.T) {
-	s, client, web, ip := sameNodeService(t)
+	s, client, web, ip := sameNodeService(t, twoNodes)
 	ask := s.on(eth0(client)).out().where("tcp.flags", syn).one(t, "SYN")
 	answer := s.on(eth0(web)).out().where("tcp.flags", synAck).one(t, "SYN-ACK")
 	s.wantPath(t, ask.id, ask.get("tcp.srcport"),

@@ -66,9 +66,9 @@ func TestS4ReplyBypassesConntrack(t *testing.T) {
 
 // localNodePort is a GET from ext to the node port of a Service with
 // externalTrafficPolicy Local, whose only backend is on node2.
-func localNodePort(t *testing.T, node string) (s *scene, ext *emu.Host, web *emutest.Pod, got string, err error) {
+func localNodePort(t *testing.T, cfg emu.Config, node string) (s *scene, ext *emu.Host, web *emutest.Pod, got string, err error) {
 	t.Helper()
-	s = record(t, twoNodes, func(t *testing.T, lab *emutest.Lab) {
+	s = record(t, cfg, func(t *testing.T, lab *emutest.Lab) {
 		web, ext = lab.Pod("web", "node2", 8080), lab.Host("ext")
 		svc := nodePortService("web", 80, 8080, 30002)
 		svc.Spec.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyLocal
@@ -100,7 +100,11 @@ func nodePortService(name string, port, target, nodePort int32) *corev1.Service 
 // S8, flow 8: externalTrafficPolicy Local leaves the client's address and port
 // as they are.
 func TestS8LocalPolicyLocalBackend(t *testing.T) {
-	s, ext, web, got, err := localNodePort(t, "node2")
+	inModes(t, s8LocalPolicyLocalBackend, kubeProxyModes...)
+}
+
+func s8LocalPolicyLocalBackend(t *testing.T, cfg emu.Config) {
+	s, ext, web, got, err := localNodePort(t, cfg, "node2")
 	if err != nil || !strings.HasPrefix(got, ext.Addr().String()+":") {
 		t.Errorf("the backend sees %q, %v, want %v", got, err, ext.Addr())
 	}
@@ -116,7 +120,11 @@ func TestS8LocalPolicyLocalBackend(t *testing.T) {
 // S8, flow 9: on a node without a backend the packet ends, without a word, for a
 // load balancer to try elsewhere.
 func TestS8LocalPolicyNoLocalBackend(t *testing.T) {
-	s, ext, web, got, err := localNodePort(t, "node1")
+	inModes(t, s8LocalPolicyNoLocalBackend, natModes...)
+}
+
+func s8LocalPolicyNoLocalBackend(t *testing.T, cfg emu.Config) {
+	s, ext, web, got, err := localNodePort(t, cfg, "node1")
 	var timeout interface{ Timeout() bool }
 	if err == nil || !errors.As(err, &timeout) || !timeout.Timeout() {
 		t.Errorf("GET = %q, %v, want a timeout", got, err)
@@ -146,8 +154,10 @@ func TestS21NodePortOnLoopback(t *testing.T) {
 
 // S22: every node answers the health check of its load balancer, as kube-proxy
 // does to the byte, for as long as the Service is there.
-func TestS22HealthCheckNodePort(t *testing.T) {
-	emutest.Run(t, twoNodes, func(t *testing.T, lab *emutest.Lab) {
+func TestS22HealthCheckNodePort(t *testing.T) { inModes(t, s22HealthCheckNodePort, kubeProxyModes...) }
+
+func s22HealthCheckNodePort(t *testing.T, cfg emu.Config) {
+	emutest.Run(t, cfg, func(t *testing.T, lab *emutest.Lab) {
 		web, ext := lab.Pod("web", "node2", 8080), lab.Host("ext")
 		svc := nodePortService("web", 80, 8080, 30002)
 		svc.Spec.Type, svc.Spec.ExternalTrafficPolicy = corev1.ServiceTypeLoadBalancer, corev1.ServiceExternalTrafficPolicyLocal

@@ -21,9 +21,13 @@ import (
 // S1: a pod that talks to a cluster IP sees the cluster IP both ways; between
 // the nodes it is the backend's address, and the source port is the client's.
 func TestS1ClusterIPRemoteBackend(t *testing.T) {
+	inModes(t, s1ClusterIPRemoteBackend, kubeProxyModes...)
+}
+
+func s1ClusterIPRemoteBackend(t *testing.T, cfg emu.Config) {
 	var p1b *emutest.Pod
 	var ip string
-	s := record(t, twoNodes, func(t *testing.T, lab *emutest.Lab) {
+	s := record(t, cfg, func(t *testing.T, lab *emutest.Lab) {
 		p1b = lab.Pod("p1b", "node1")
 		lab.Pod("web", "node2", 8080)
 		ip = lab.Service("web", 80, 8080, 0).Spec.ClusterIP
@@ -48,9 +52,9 @@ func TestS1ClusterIPRemoteBackend(t *testing.T) {
 }
 
 // sameNodeService is a GET from client to web's cluster IP, both on node1.
-func sameNodeService(t *testing.T) (s *scene, client, web *emutest.Pod, ip string) {
+func sameNodeService(t *testing.T, cfg emu.Config) (s *scene, client, web *emutest.Pod, ip string) {
 	t.Helper()
-	s = record(t, twoNodes, func(t *testing.T, lab *emutest.Lab) {
+	s = record(t, cfg, func(t *testing.T, lab *emutest.Lab) {
 		web, client = lab.Pod("web", "node1", 8080), lab.Pod("client", "node1")
 		ip = lab.Service("web", 80, 8080, 0).Spec.ClusterIP
 		client.Get("http://web/")
@@ -60,8 +64,10 @@ func sameNodeService(t *testing.T) (s *scene, client, web *emutest.Pod, ip strin
 
 // S2: with a backend on the same bridge the request is translated while it is
 // bridged: it comes from the client's MAC with its TTL whole.
-func TestS2BridgedDNAT(t *testing.T) {
-	s, client, web, _ := sameNodeService(t)
+func TestS2BridgedDNAT(t *testing.T) { inModes(t, s2BridgedDNAT, natModes...) }
+
+func s2BridgedDNAT(t *testing.T, cfg emu.Config) {
+	s, client, web, _ := sameNodeService(t, cfg)
 	for _, f := range s.on(eth0(web)).in().having("tcp.flags").some(t, "segments at the backend") {
 		f.want(t, "eth.src", macOf(client, "eth0"), "eth.dst", macOf(web, "eth0"), "ip.src", "10.244.1.3", "ip.dst", "10.244.1.2",
 			"tcp.dstport", "8080", "ip.ttl", "64")
@@ -71,9 +77,11 @@ func TestS2BridgedDNAT(t *testing.T) {
 // S3: the bridge shows requests as they go to the backend, but replies as the
 // client gets them. (With br_netfilter off, S4, the view and the fate of the
 // connection are different; kube-proxy's nodes have it on.)
-func TestS3AsymmetricView(t *testing.T) {
+func TestS3AsymmetricView(t *testing.T) { inModes(t, s3AsymmetricView, natModes...) }
+
+func s3AsymmetricView(t *testing.T, cfg emu.Config) {
 	var ip string
-	s := record(t, twoNodes, func(t *testing.T, lab *emutest.Lab) {
+	s := record(t, cfg, func(t *testing.T, lab *emutest.Lab) {
 		client := lab.Pod("client", "node1")
 		lab.Pod("web", "node2", 8080)
 		ip = lab.Service("web", 80, 8080, 0).Spec.ClusterIP
@@ -89,9 +97,9 @@ func TestS3AsymmetricView(t *testing.T) {
 
 // nodePortGet is a GET from ext to node1's node port 30002 with the backend web
 // on node2: what the backend saw as the client, and what node1 tracks.
-func nodePortGet(t *testing.T) (s *scene, web *emutest.Pod, ext *emu.Host, seen netip.AddrPort, flows []trackedFlow) {
+func nodePortGet(t *testing.T, cfg emu.Config) (s *scene, web *emutest.Pod, ext *emu.Host, seen netip.AddrPort, flows []trackedFlow) {
 	t.Helper()
-	s = record(t, twoNodes, func(t *testing.T, lab *emutest.Lab) {
+	s = record(t, cfg, func(t *testing.T, lab *emutest.Lab) {
 		lab.Pod("p1a", "node1")
 		web = lab.Pod("web", "node2", 8080)
 		ext = lab.Host("ext")
@@ -130,7 +138,11 @@ func tracked(lab *emutest.Lab, node string) []trackedFlow {
 // S6, flow 6: behind a node port of another node the backend sees flannel.1 of
 // that node with a random port; to the client it is two hops away.
 func TestS6NodePortRemoteBackend(t *testing.T) {
-	s, web, ext, seen, _ := nodePortGet(t)
+	inModes(t, s6NodePortRemoteBackend, kubeProxyModes...)
+}
+
+func s6NodePortRemoteBackend(t *testing.T, cfg emu.Config) {
+	s, web, ext, seen, _ := nodePortGet(t, cfg)
 	if seen.Addr().String() != "10.244.1.0" {
 		t.Errorf("the backend sees %v, want 10.244.1.0", seen)
 	}
@@ -148,8 +160,12 @@ func TestS6NodePortRemoteBackend(t *testing.T) {
 // S9, flow 11: a pod that uses the node port of another node is masqueraded
 // twice, and travels bare.
 func TestS9PodToOtherNodesNodePort(t *testing.T) {
+	inModes(t, s9PodToOtherNodesNodePort, kubeProxyModes...)
+}
+
+func s9PodToOtherNodesNodePort(t *testing.T, cfg emu.Config) {
 	var p1a, web *emutest.Pod
-	s := record(t, twoNodes, func(t *testing.T, lab *emutest.Lab) {
+	s := record(t, cfg, func(t *testing.T, lab *emutest.Lab) {
 		p1a, web = lab.Pod("p1a", "node1"), lab.Pod("web", "node2", 8080)
 		lab.Service("web", 80, 8080, 30002)
 		if got := p1a.Get("http://192.168.56.12:30002/clientip"); !strings.HasPrefix(got, "10.244.2.1:") {
@@ -169,10 +185,12 @@ func TestS9PodToOtherNodesNodePort(t *testing.T) {
 
 // S10: a Service without endpoints refuses with an ICMP error of the node, made
 // in FORWARD: the TTL that it quotes is spent.
-func TestS10NoEndpoints(t *testing.T) {
+func TestS10NoEndpoints(t *testing.T) { inModes(t, s10NoEndpoints, natModes...) }
+
+func s10NoEndpoints(t *testing.T, cfg emu.Config) {
 	var p1a *emutest.Pod
 	var ip string
-	s := record(t, twoNodes, func(t *testing.T, lab *emutest.Lab) {
+	s := record(t, cfg, func(t *testing.T, lab *emutest.Lab) {
 		p1a = lab.Pod("p1a", "node1")
 		ip = lab.Service("nobody", 80, 8080, 0).Spec.ClusterIP
 		began := lab.Now()
@@ -215,10 +233,12 @@ const dnsQuery = "\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00" + "\x03web\x
 
 // S19: when the backend's port is closed, the error is the cluster IP's,
 // outside and inside.
-func TestS19ClosedUDPBackend(t *testing.T) {
+func TestS19ClosedUDPBackend(t *testing.T) { inModes(t, s19ClosedUDPBackend, kubeProxyModes...) }
+
+func s19ClosedUDPBackend(t *testing.T, cfg emu.Config) {
 	var p1a, p2a *emutest.Pod
 	var ip string
-	s := record(t, twoNodes, func(t *testing.T, lab *emutest.Lab) {
+	s := record(t, cfg, func(t *testing.T, lab *emutest.Lab) {
 		p1a, p2a = lab.Pod("p1a", "node1"), lab.Pod("dns", "node2")
 		svc, err := lab.AddService(udpService("dns", 53, 5353))
 		if err != nil {
@@ -262,8 +282,10 @@ func udpService(name string, port, target int32) *corev1.Service {
 
 // S25: the node's connection table holds the flow as it came in and as its
 // replies come back, with the port that the backend saw.
-func TestS25ConnectionTable(t *testing.T) {
-	s, _, ext, seen, flows := nodePortGet(t)
+func TestS25ConnectionTable(t *testing.T) { inModes(t, s25ConnectionTable, kubeProxyModes...) }
+
+func s25ConnectionTable(t *testing.T, cfg emu.Config) {
+	s, _, ext, seen, flows := nodePortGet(t, cfg)
 	ask := s.on(eth0(ext)).out().where("tcp.flags", syn).one(t, "SYN of the client")
 	want := trackedFlow{
 		src: netip.AddrPortFrom(ext.Addr(), uint16(ask.number(t, "tcp.srcport"))), dst: netip.MustParseAddrPort("192.168.56.11:30002"),

@@ -57,7 +57,7 @@ var commands []Command
 func init() {
 	commands = []Command{
 		pingCommand, tracerouteCommand, ipCommand, bridgeCommand, ssCommand,
-		iptablesCommand, iptablesSaveCommand, iptablesRestoreCommand, conntrackCommand, sysctlCommand,
+		iptablesCommand, iptablesSaveCommand, iptablesRestoreCommand, nftCommand, conntrackCommand, sysctlCommand,
 		tcpdumpCommand, curlCommand, ncCommand, catCommand, helpCommand,
 	}
 }
