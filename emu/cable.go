@@ -4,7 +4,26 @@ import (
 	"fmt"
 
 	"github.com/podwire/podwire/link"
+	"github.com/podwire/podwire/stack"
 )
+
+// An Uplink is where a machine is plugged into the underlay.
+type Uplink struct {
+	Segment string
+	Device  *stack.Device
+	Cable   *link.Wire // A is the machine's end
+}
+
+// Uplinks returns the machine's devices in the underlay, none for a pod. What
+// they hold is guarded by the driver's lock.
+func (m *Machine) Uplinks() (list []Uplink) {
+	m.lab.drv.Do(func() {
+		for _, p := range m.plugs {
+			list = append(list, Uplink{p.segment.Name, p.dev, p.cable})
+		}
+	})
+	return list
+}
 
 // SetCable sets what the machine's cable to a segment is like, out of the
 // machine and into it, at one instant; an empty segment is the machine's only

@@ -17,12 +17,13 @@ type FlowKind string
 const (
 	BulkFlow    FlowKind = "bulk"     // one TCP connection that is kept full
 	RequestFlow FlowKind = "requests" // requests and answers over one TCP connection, at a rate
+	ConnectFlow FlowKind = "connects" // TCP connections one after another, each for one request and its answer
 	UDPFlow     FlowKind = "udp"      // datagrams at a rate
 	PingFlow    FlowKind = "ping"     // echo requests at a rate
 )
 
 // FlowKinds lists all kinds.
-var FlowKinds = []FlowKind{BulkFlow, RequestFlow, UDPFlow, PingFlow}
+var FlowKinds = []FlowKind{BulkFlow, RequestFlow, ConnectFlow, UDPFlow, PingFlow}
 
 // FlowConfig describes traffic that runs for a while. The receiving machine
 // answers on a port of its own choice, except to pings.
@@ -30,7 +31,9 @@ type FlowConfig struct {
 	Kind     FlowKind
 	From, To *Machine
 	For      time.Duration // how long it sends
-	Interval time.Duration // between datagrams, requests or pings; 0 means 10 ms
+	Omit     time.Duration // at the beginning of it, what arrives does not count for Goodput: iperf3 -O
+	Bytes    int64         // of a bulk flow: end when so many have arrived, within For; 0 means no limit
+	Interval time.Duration // between datagrams, requests, connections or pings; 0 means 10 ms
 	Size     int           // bytes of a datagram, request or ping; 0 means 1,000, of a ping 56
 	Sample   time.Duration // how far apart the samples are; 0 means a fiftieth of For
 }
@@ -48,10 +51,15 @@ type FlowSample struct {
 
 // FlowResult is what came of a flow. Delays are round trips; of UDP one way.
 type FlowResult struct {
-	Sent, Received int     // datagrams, requests, pings; of a bulk flow bytes received
-	Goodput        float64 // bit/s of payload over the whole time
-	P50, P99, Max  time.Duration
+	Sent, Received int     // datagrams, requests, connections, pings; of a bulk flow bytes received
+	Goodput        float64 // bit/s of payload over the whole time, without what was to be omitted
+	P50, P90, P99  time.Duration
+	Max            time.Duration
+	Connect        time.Duration // how long it took to open the connection, of several the median
+	Took           time.Duration // until the last payload arrived
+	First          time.Duration // until the first payload arrived; 0 if none did
 	LongestGap     time.Duration // the longest time in which nothing arrived, the end included
+	GapEnd         time.Duration // when that was over, on the lab's clock
 	Retransmits    uint64
 	Drops          []FlowDrop // on the sender's and receiver's cables, all traffic counted
 	Series         []FlowSample
@@ -91,6 +99,10 @@ func (c *FlowConfig) setDefaults() error {
 		return fmt.Errorf("emu: flow: want a machine at both ends")
 	case c.For <= 0 || c.Interval < 0 || c.Sample <= 0:
 		return fmt.Errorf("emu: flow: for %v, every %v, samples every %v: want more than 0", c.For, c.Interval, c.Sample)
+	case c.Omit < 0 || c.Omit >= c.For || c.Bytes < 0:
+		return fmt.Errorf("emu: flow: omit %v of %v, %d bytes: want 0 or more, and less than all of the time", c.Omit, c.For, c.Bytes)
+	case c.Bytes > 0 && (c.Kind != BulkFlow || c.Omit > 0):
+		return fmt.Errorf("emu: flow: a number of bytes is for a bulk flow of which nothing is omitted")
 	case c.Size < minFlowSize || c.Size > 65507:
 		return fmt.Errorf("emu: flow: size %d, want %d to 65507 bytes", c.Size, minFlowSize)
 	}
@@ -138,12 +150,14 @@ type flow struct {
 	end    time.Duration
 	conn   *stack.Conn // of a TCP flow, the sender's
 	bytes  int64       // payload that arrived
+	counts int64       // that of it which counts for the goodput
 	last   time.Duration
 	delays []time.Duration
 	result FlowResult
 	err    error
 	lost   map[int]int // by sample, what was sent and has not arrived
-	done   bool        // the result is worked out
+	opened []time.Duration
+	done   bool // the result is worked out
 }
 
 // run is the life of a flow.
@@ -163,6 +177,8 @@ func (f *flow) run() {
 		f.err = f.bulk()
 	case RequestFlow:
 		f.err = f.requests()
+	case ConnectFlow:
+		f.err = f.connects()
 	case UDPFlow:
 		f.err = f.datagrams()
 	case PingFlow:
@@ -179,11 +195,24 @@ func (f *flow) arrived(bytes int, sent, now time.Duration) {
 		return
 	}
 	f.bytes += int64(bytes)
-	f.result.LongestGap = max(f.result.LongestGap, now-f.last)
+	if now-f.start >= f.cfg.Omit {
+		f.counts += int64(bytes)
+	}
+	if f.result.First == 0 {
+		f.result.First = now - f.start
+	}
+	f.gap(now)
 	f.last = now
 	if sent >= 0 {
 		f.delays = append(f.delays, now-sent)
 		f.lost[f.slot(sent)]--
+	}
+}
+
+// gap notes the time since something arrived last, if it is the longest so far.
+func (f *flow) gap(end time.Duration) {
+	if d := end - f.last; d > f.result.LongestGap {
+		f.result.LongestGap, f.result.GapEnd = d, end
 	}
 }
 
@@ -199,7 +228,7 @@ func (f *flow) slot(at time.Duration) int { return int((at - f.start) / f.cfg.Sa
 func (f *flow) sample() {
 	var bytes int64
 	var retransmits uint64
-	for at := f.start + f.cfg.Sample; at <= f.end; at += f.cfg.Sample {
+	for at := f.start + f.cfg.Sample; at <= f.endsAt(); at += f.cfg.Sample {
 		f.lab.Sleep(at - f.lab.Now())
 		var conn *stack.Conn
 		f.lab.drv.Do(func() {
@@ -225,12 +254,21 @@ func (f *flow) sample() {
 	}
 }
 
+// endsAt is when the flow ends: earlier than planned once all its bytes are there.
+func (f *flow) endsAt() (end time.Duration) {
+	f.lab.drv.Do(func() { end = f.end })
+	return end
+}
+
 // finish works the result out. The caller holds the lock.
 func (f *flow) finish(before, after map[FlowDrop]uint64) {
 	f.done = true
 	r := &f.result
-	r.Goodput = float64(f.bytes) * 8 / f.cfg.For.Seconds()
-	r.LongestGap = max(r.LongestGap, f.end-f.last)
+	r.Took = f.last - f.start
+	if counted := f.end - f.start - f.cfg.Omit; counted > 0 {
+		r.Goodput = float64(f.counts) * 8 / counted.Seconds()
+	}
+	f.gap(f.end)
 	r.Received = len(f.delays)
 	if f.cfg.Kind == BulkFlow {
 		r.Received = int(f.bytes)
@@ -242,10 +280,9 @@ func (f *flow) finish(before, after map[FlowDrop]uint64) {
 		r.Series[i].Lost = f.lost[i]
 	}
 	slices.Sort(f.delays)
-	if n := len(f.delays); n > 0 {
-		rank := func(q float64) time.Duration { return f.delays[int(math.Ceil(q*float64(n)))-1] }
-		r.P50, r.P99, r.Max = rank(0.5), rank(0.99), f.delays[n-1]
-	}
+	r.P50, r.P90, r.P99, r.Max = rank(f.delays, 0.5), rank(f.delays, 0.9), rank(f.delays, 0.99), rank(f.delays, 1)
+	slices.Sort(f.opened)
+	r.Connect = rank(f.opened, 0.5)
 	for d, n := range after {
 		if d.Frames = n - before[d]; d.Frames > 0 {
 			r.Drops = append(r.Drops, d)
@@ -257,4 +294,13 @@ func (f *flow) finish(before, after map[FlowDrop]uint64) {
 		}
 		return slices.Compare([]string{a.Place, a.Reason}, []string{b.Place, b.Reason})
 	})
+}
+
+// rank returns the smallest of sorted times that at least a share q of them do
+// not exceed; of none 0.
+func rank(sorted []time.Duration, q float64) time.Duration {
+	if len(sorted) == 0 {
+		return 0
+	}
+	return sorted[max(0, int(math.Ceil(q*float64(len(sorted))))-1)]
 }

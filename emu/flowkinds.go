@@ -1,9 +1,11 @@
 package emu
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"strconv"
 	"time"
@@ -51,8 +53,12 @@ func (f *flow) bulk() error {
 		return err
 	}
 	defer ln.Close()
-	f.lab.work(func() error { return f.sink(ln) })
-	c, err := f.cfg.From.Dial("tcp", addr)
+	all := make(chan struct{}) // closed when nothing more will arrive
+	f.lab.work(func() error {
+		defer close(all)
+		return f.sink(ln)
+	})
+	c, err := f.dial(addr)
 	if err != nil {
 		return err
 	}
@@ -60,13 +66,34 @@ func (f *flow) bulk() error {
 	f.lab.drv.Do(func() { f.conn = c.(*stack.Conn) })
 	c.SetWriteDeadline(f.lab.Deadline(f.end - f.lab.Now()))
 	buf := make([]byte, 64<<10)
-	for {
-		if _, err := c.Write(buf); err != nil {
+	left := f.cfg.Bytes
+	if left == 0 {
+		left = math.MaxInt64
+	}
+	for left > 0 {
+		n, err := c.Write(buf[:min(left, int64(len(buf)))])
+		if left -= int64(n); err != nil {
 			break // the deadline, or the network: then the rest of the time is a gap
 		}
 	}
+	if f.cfg.Bytes > 0 {
+		c.(*stack.Conn).CloseWrite()
+		<-all
+		f.lab.drv.Do(func() { f.end = min(f.end, f.last) })
+		return nil
+	}
 	f.lab.Sleep(f.end - f.lab.Now())
 	return nil
+}
+
+// dial opens a connection and notes how long that took.
+func (f *flow) dial(addr string) (net.Conn, error) {
+	start := f.lab.Now()
+	c, err := f.cfg.From.Dial("tcp", addr)
+	if err == nil {
+		f.lab.drv.Do(func() { f.opened = append(f.opened, f.lab.drv.Now()-start) })
+	}
+	return c, err
 }
 
 // sink reads what comes until the end.
@@ -97,8 +124,11 @@ func (f *flow) requests() error {
 		return err
 	}
 	defer ln.Close()
-	f.lab.work(func() error { return echoTCP(ln) })
-	c, err := f.cfg.From.Dial("tcp", addr)
+	f.lab.work(func() error {
+		echoTCP(ln)
+		return nil
+	})
+	c, err := f.dial(addr)
 	if err != nil {
 		return err
 	}
@@ -123,15 +153,63 @@ func (f *flow) requests() error {
 	return nil
 }
 
-// echoTCP answers one connection.
-func echoTCP(ln net.Listener) error {
+// echoTCP answers one connection, and reports whether there was one.
+func echoTCP(ln net.Listener) bool {
 	c, err := ln.Accept()
 	if err != nil {
-		return nil
+		return false // the flow has ended
 	}
 	defer c.Close()
 	io.Copy(c, struct{ io.Reader }{c})
+	return true
+}
+
+// connects opens a connection whenever one is due and the one before has ended,
+// sends a request, reads the answer, and closes it.
+func (f *flow) connects() error {
+	ln, addr, err := f.listen()
+	if err != nil {
+		return err
+	}
+	defer ln.Close()
+	f.lab.work(func() error {
+		for echoTCP(ln) {
+		}
+		return nil
+	})
+	buf := make([]byte, f.cfg.Size)
+	for due := f.lab.Now(); due < f.end; due += f.cfg.Interval {
+		if left := due - f.lab.Now(); left > 0 {
+			f.lab.Sleep(left)
+		}
+		if f.lab.Now() >= f.end {
+			break // connections take longer than they may: the rest is not sent
+		}
+		f.lab.drv.Do(func() { f.left(due) })
+		if f.exchange(addr, buf) == nil {
+			f.lab.drv.Do(func() { f.arrived(len(buf), due, f.lab.drv.Now()) })
+		}
+	}
+	f.lab.Sleep(f.end - f.lab.Now())
 	return nil
+}
+
+// exchange is the life of one short connection.
+func (f *flow) exchange(addr string, buf []byte) error {
+	ctx, cancel := context.WithDeadline(context.Background(), f.lab.Deadline(f.end+flowGrace-f.lab.Now()))
+	defer cancel()
+	start := f.lab.Now()
+	c, err := f.cfg.From.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	f.lab.drv.Do(func() { f.opened = append(f.opened, f.lab.drv.Now()-start) })
+	c.SetDeadline(f.lab.Deadline(f.end + flowGrace - f.lab.Now()))
+	if _, err = c.Write(buf); err == nil {
+		_, err = io.ReadFull(c, buf)
+	}
+	return err
 }
 
 // datagrams sends numbered datagrams that say when they left.

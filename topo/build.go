@@ -15,6 +15,9 @@ import (
 
 // build makes the lab that the scenario describes, without playing a step.
 func (sc *Scenario) build(cfg RunConfig) (*emu.Lab, error) {
+	if cfg.MTU != 0 {
+		sc = sc.withMTU(cfg.MTU)
+	}
 	u := sc.Underlay
 	lab, err := emu.New(emu.Config{
 		Seed: sc.seed(cfg), Design: cmp.Or(cfg.Design, sc.Cluster.Design.Value),

@@ -2,6 +2,7 @@ package topo
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/podwire/podwire/emu"
 	"github.com/podwire/podwire/link"
@@ -103,4 +104,42 @@ func (sc *Scenario) addMachines(lab *emu.Lab) error {
 		}
 	}
 	return nil
+}
+
+// withMTU returns the scenario with another MTU of the underlay: what a segment,
+// a port or a machine says about its own does not hold.
+func (sc *Scenario) withMTU(mtu int) *Scenario {
+	other := *sc
+	u := &other.Underlay
+	u.Segments, u.Routers = slices.Clone(u.Segments), slices.Clone(u.Routers)
+	other.Cluster.Nodes, other.Hosts = slices.Clone(other.Cluster.Nodes), slices.Clone(other.Hosts)
+	links := []*Link{&u.Link}
+	for i := range u.Segments {
+		links = append(links, &u.Segments[i].Link)
+	}
+	for i := range u.Routers {
+		ports := slices.Clone(u.Routers[i].Ports)
+		u.Routers[i].Ports = ports
+		for j := range ports {
+			links = append(links, &ports[j].Link)
+		}
+	}
+	for i := range other.Cluster.Nodes {
+		links = append(links, &other.Cluster.Nodes[i].Link)
+	}
+	for i := range other.Hosts {
+		links = append(links, &other.Hosts[i].Link)
+	}
+	for _, l := range links {
+		l.MTU = Field[int]{}
+		for _, way := range []**Link{&l.Out, &l.In} {
+			if *way != nil {
+				w := **way
+				w.MTU = Field[int]{}
+				*way = &w
+			}
+		}
+	}
+	u.MTU = Field[int]{Value: mtu}
+	return &other
 }

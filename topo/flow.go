@@ -124,8 +124,9 @@ func (l *load) decodeOneFlow(d *document, path string, n *yaml.Node, to *Flows) 
 
 // flowExpect are the checks of a flow, and the kinds that have them.
 var flowExpect = map[string]string{
-	"goodput": "bulk requests udp", "loss": "requests udp ping", "p50": "bulk requests udp ping", "p99": "bulk requests udp ping",
-	"max": "bulk requests udp ping", "recovers": "bulk requests udp ping", "retransmits": "bulk requests",
+	"goodput": "bulk requests connects udp", "loss": "requests connects udp ping",
+	"p50": "bulk requests connects udp ping", "p99": "bulk requests connects udp ping",
+	"max": "bulk requests connects udp ping", "recovers": "bulk requests connects udp ping", "retransmits": "bulk requests",
 }
 
 func (l *load) decodeFlowExpect(d *document, path string, n *yaml.Node, kind string) (e FlowExpect) {
@@ -134,7 +135,7 @@ func (l *load) decodeFlowExpect(d *document, path string, n *yaml.Node, kind str
 		return e
 	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
-		if k := n.Content[i]; kind != "" && flowExpect[k.Value] != "" && !strings.Contains(flowExpect[k.Value], kind) {
+		if k := n.Content[i]; kind != "" && flowExpect[k.Value] != "" && !slices.Contains(strings.Fields(flowExpect[k.Value]), kind) {
 			l.reportAt(d, k, Diagnostic{Rule: "useless-expect", Message: fmt.Sprintf("%s: a %s flow has no %s to check", path, kind, k.Value)})
 		}
 	}

@@ -15,6 +15,7 @@ import (
 type RunConfig struct {
 	Seed   *uint64 // if not nil, instead of the scenario's
 	Design string  // if not empty, instead of the scenario's
+	MTU    int     // if not 0, of the whole underlay, instead of the scenario's
 	Settle func()  // makes time virtual; see emu.Config
 
 	// OnBuild is called once machines and cables stand, before the first pod
@@ -104,6 +105,21 @@ func (sc *Scenario) With(cfg RunConfig, steps int, f func(*emu.Lab, *Verdict) er
 	lab.Sleep(0) // rules that are due, even if there was no step
 	v.Duration = lab.Now()
 	return f(lab, v)
+}
+
+// Lab builds the lab and hands it to f: no step is played, no fault happens. It
+// is closed when f returns.
+func (sc *Scenario) Lab(cfg RunConfig, f func(*emu.Lab) error) (err error) {
+	lab, err := sc.build(cfg)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if cerr := lab.Close(); err == nil {
+			err = cerr
+		}
+	}()
+	return f(lab)
 }
 
 // Check builds the lab and closes it again without playing a step. It finds

@@ -9,7 +9,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 
@@ -167,9 +166,9 @@ func (f *runFlags) keepInputs(sc *topo.Scenario, files ...string) error {
 func (f *runFlags) config() (topo.RunConfig, error) {
 	var cfg topo.RunConfig
 	if f.seed != "" {
-		n, err := strconv.ParseUint(f.seed, 0, 64)
+		n, err := parseSeed(f.seed)
 		if err != nil {
-			return cfg, fmt.Errorf("--seed: found %q, want a number from 0 to 2^64-1", f.seed)
+			return cfg, err
 		}
 		cfg.Seed = &n
 	}

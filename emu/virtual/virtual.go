@@ -53,6 +53,13 @@ func Run(f func(settle func()) error) (err error) {
 	return err
 }
 
+// Stopwatch starts a watch of real time, and returns what reads it. Both calls are
+// outside of bubbles: within, time is virtual.
+func Stopwatch() (read func() time.Duration) {
+	start := time.Now()
+	return func() time.Duration { return time.Since(start) }
+}
+
 // NewSettle returns a function for emu.Config.Settle. It is called inside the
 // bubble; all labs of the bubble share it, because only one goroutine at a time
 // may be in synctest.Wait.
