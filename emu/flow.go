@@ -36,6 +36,10 @@ type FlowConfig struct {
 	Interval time.Duration // between datagrams, requests, connections or pings; 0 means 10 ms
 	Size     int           // bytes of a datagram, request or ping; 0 means 1,000, of a ping 56
 	Sample   time.Duration // how far apart the samples are; 0 means a fiftieth of For
+
+	// OnSample, if not nil, is called with each sample; false ends a bulk flow
+	// there. It may use the lab.
+	OnSample func(FlowSample) (goOn bool)
 }
 
 // A FlowSample is what happened between the sample before and this one.
@@ -245,12 +249,20 @@ func (f *flow) sample() {
 			f.result.Series = append(f.result.Series, s)
 		})
 		if conn == nil {
+			if f.cfg.OnSample != nil {
+				f.cfg.OnSample(f.result.Series[len(f.result.Series)-1])
+			}
 			continue
 		}
 		info, s := conn.TCPInfo(), &f.result.Series[len(f.result.Series)-1]
 		s.RTT, s.Cwnd, s.Retransmits = info.RTT, info.Cwnd, info.Retransmits-retransmits
 		retransmits = info.Retransmits
 		f.lab.drv.Do(func() { f.result.Retransmits = retransmits })
+		if f.cfg.OnSample != nil && !f.cfg.OnSample(*s) && f.cfg.Kind == BulkFlow {
+			f.lab.drv.Do(func() { f.end = f.lab.drv.Now() })
+			conn.SetWriteDeadline(f.lab.Deadline(0))
+			return
+		}
 	}
 }
 

@@ -82,7 +82,7 @@ func (f *flow) bulk() error {
 		f.lab.drv.Do(func() { f.end = min(f.end, f.last) })
 		return nil
 	}
-	f.lab.Sleep(f.end - f.lab.Now())
+	f.lab.Sleep(f.endsAt() - f.lab.Now())
 	return nil
 }
 

@@ -28,7 +28,7 @@ func (r *Result) WriteMarkdown(w io.Writer) error {
 	}
 	if len(r.Calibration) > 0 {
 		fmt.Fprintf(&b, "\n## Calibration: the emulator held against theory\n\n")
-		r.calibrationTable().markdown(&b)
+		r.calibrationTable(r.Calibration).markdown(&b)
 	}
 	r.lists(&b, "\n## %s\n\n", "- %s\n")
 	fmt.Fprintf(&b, "\n## What the figures are\n\n")

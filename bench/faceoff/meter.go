@@ -3,6 +3,8 @@ package faceoff
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/podwire/podwire/emu"
@@ -20,12 +22,12 @@ type meter struct {
 	from  *link.Point // the sending pod's device
 	count counts
 
-	sample bool           // look for the largest segment
-	inner  map[uint64]int // bytes of IP packets that left the pod, by the datagram's ID
-	best   []byte         // the largest frame that carries one of them
-	bestIP []byte         // the packet in it, as it left the pod
-	packet map[uint64][]byte
-	mss    int
+	cut    map[uint64]bool   // IDs of fragments that left the pod
+	sample bool              // keep the pod's segments
+	packet map[uint64][]byte // IP packets that left the pod, by the datagram's ID
+	best   []byte            // the largest frame that carries one of them
+	bestIP []byte            // the packet in it, as it left the pod
+	mss    int               // of the latest SYN
 }
 
 // counts is what a meter has counted.
@@ -38,7 +40,7 @@ type counts struct {
 // measure begins to count in a lab.
 func (f *field) measure() *meter {
 	m := &meter{lab: f.Lab, nodes: make(map[netip.Addr]bool), wires: make(map[*link.Point]bool), pods: make(map[*link.Point]bool),
-		inner: make(map[uint64]int), packet: make(map[uint64][]byte)}
+		cut: make(map[uint64]bool), packet: make(map[uint64][]byte)}
 	for _, n := range f.Nodes() {
 		m.nodes[n.Addr()] = true
 		for _, u := range n.Uplinks() {
@@ -118,6 +120,9 @@ func (m *meter) leavesPod(o *link.Observation) {
 		return
 	}
 	ip := layers[0].IP
+	if isFragment(ip) {
+		m.cut[o.ID] = true
+	}
 	if mss, ok := synMSS(ip); ok {
 		m.mss = mss
 	}
@@ -136,11 +141,8 @@ func (m *meter) leavesNode(o *link.Observation) {
 		return
 	}
 	layers := explain.Layers(o.Point.Type, o.Bytes)
-	for _, l := range layers {
-		if binary.BigEndian.Uint16(l.IP[6:])&0x3fff != 0 { // MF or an offset (RFC 791 §3.1)
-			c.fragments++
-			break
-		}
+	if m.cut[o.ID] || slices.ContainsFunc(layers, func(l explain.Layer) bool { return isFragment(l.IP) }) {
+		c.fragments++
 	}
 	switch {
 	case m.isControl(layers):
@@ -153,6 +155,9 @@ func (m *meter) leavesNode(o *link.Observation) {
 	}
 }
 
+// isFragment reports whether MF or an offset is set (RFC 791 §3.1).
+func isFragment(ip []byte) bool { return binary.BigEndian.Uint16(ip[6:])&0x3fff != 0 }
+
 // isControl reports whether a packet is from node to node and carries nothing of
 // a pod: WireGuard's handshakes and keepalives, routing protocols.
 func (m *meter) isControl(layers []explain.Layer) bool {
@@ -160,7 +165,7 @@ func (m *meter) isControl(layers []explain.Layer) bool {
 		return false
 	}
 	ip := layers[0].IP
-	if layers[0].Tunnel != "WireGuard (UDP 51820)" {
+	if !strings.HasPrefix(layers[0].Tunnel, "WireGuard") {
 		return layers[0].Tunnel == "" && binary.BigEndian.Uint16(ip[6:])&0x1fff == 0 && !isICMPError(layers)
 	}
 	const header, keepalive = 28, 28 + 32

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/podwire/podwire/emu"
+	"github.com/podwire/podwire/link"
 )
 
 // Of experiments with faults: what is broken is broken for outage, from when
@@ -14,7 +15,7 @@ const (
 	faultAt   = time.Second
 	outage    = time.Second
 	faultEnd  = 5 * time.Second
-	faultRate = 100e6
+	faultRate = 20e6
 )
 
 // linkLoss pulls the cable of the receiver's node under a stream and pings.
@@ -24,7 +25,7 @@ func (b *bout) linkLoss() error {
 		return nil
 	}
 	return b.enterKnown(0, func(f *field) error {
-		if err := f.setRate(faultRate); err != nil {
+		if err := f.changeCables(func(c *link.WireConfig) { c.Rate = faultRate }); err != nil {
 			return err
 		}
 		start := f.Now()

@@ -50,8 +50,7 @@ type Settings struct {
 	Rate          int64         `json:"rate"`          // bit/s of the slowest cable between the nodes of From and To; 0: none has a rate
 	MTU           int           `json:"mtu"`           // of the underlay
 	WireOverhead  int           `json:"wireOverhead"`  // bytes that each frame takes on a cable besides its own: preamble, FCS, gap
-	Warmup        time.Duration `json:"warmup"`        // of a stream, before its goodput counts
-	Window        time.Duration `json:"window"`        // in which it counts
+	Window        time.Duration `json:"window"`        // how long a stream counts, once it is steady
 	Groups        []string      `json:"groups"`        // of measures that were taken
 	HostDependent bool          `json:"hostDependent"` // figures that depend on this host are among them
 }

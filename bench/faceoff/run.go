@@ -130,6 +130,10 @@ func lookAt(s *Scene, cfg *Config, name string) (*fit, error) {
 			}
 			chosen = true
 			f.describe(field)
+			if d.Standalone && field.across() {
+				f.reason = fmt.Sprintf("its nodes know nothing of each other, and %s and %s are on %s and %s", f.from, f.to, field.from.Node().Name(), field.to.Node().Name())
+				return nil
+			}
 			return f.reach(field, cfg)
 		})
 	})
@@ -228,7 +232,7 @@ func (r *Result) describe(s *Scene, cfg *Config, f *fit) {
 		Wire: f.wire, Rate: f.rate, MTU: f.mtu, WireOverhead: link.FrameOverhead, Groups: slices.Clone(cfg.Groups), HostDependent: cfg.has(GroupHost) || cfg.RealTime,
 	}
 	if f.rate > 0 {
-		r.Settings.Warmup, r.Settings.Window = (&bout{cfg: cfg, fit: f}).times(f.rate)
+		r.Settings.Window = (&bout{cfg: cfg, fit: f}).window(f.rate)
 	}
 }
 

@@ -2,7 +2,6 @@ package faceoff
 
 import (
 	"fmt"
-	"net"
 	"strings"
 	"time"
 
@@ -89,9 +88,10 @@ func (f *field) connectCold() (time.Duration, error) {
 		return 0, err
 	}
 	defer ln.Close()
-	_, port, _ := net.SplitHostPort(ln.Addr().String())
+	listens := ln.Addr().String()
+	port := listens[strings.LastIndexByte(listens, ':'):]
 	start := f.Now()
-	c, err := f.from.Dial("tcp", net.JoinHostPort(f.to.Addr().String(), port))
+	c, err := f.from.Dial("tcp", f.to.Addr().String()+port)
 	if err != nil {
 		return 0, err
 	}

@@ -1,6 +1,7 @@
 package faceoff
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -69,25 +70,37 @@ func (v Value) text(u Unit) string {
 	return s
 }
 
-// notes lists why values are missing, each reason once.
+// notes lists why values are missing, each reason once, with the designs and
+// measures that it holds for.
 func (r *Result) notes() (list []string) {
+	type reason struct {
+		text              string
+		designs, measures []string
+	}
+	var reasons []*reason
 	for _, m := range r.Measures {
 		for _, v := range m.Values {
 			if v.Note == "" {
 				continue
 			}
-			note := m.Title + ": " + v.Note
-			if v.Value == nil && !all(m.Values, v.Note) {
-				note = m.Title + ", " + v.Design + ": " + v.Note
+			i := slices.IndexFunc(reasons, func(x *reason) bool { return x.text == v.Note })
+			if i < 0 {
+				i = len(reasons)
+				reasons = append(reasons, &reason{text: v.Note})
 			}
-			if !slices.Contains(list, note) {
-				list = append(list, note)
+			for into, name := range map[*[]string]string{&reasons[i].designs: v.Design, &reasons[i].measures: m.Title} {
+				if !slices.Contains(*into, name) {
+					*into = append(*into, name)
+				}
 			}
 		}
 	}
+	for _, x := range reasons {
+		who := and(x.designs)
+		if len(x.designs) == len(r.Designs) {
+			who = "all designs"
+		}
+		list = append(list, fmt.Sprintf("%s: %s (%s)", who, x.text, strings.Join(x.measures, "; ")))
+	}
 	return list
-}
-
-func all(values []Value, note string) bool {
-	return !slices.ContainsFunc(values, func(v Value) bool { return v.Note != note })
 }

@@ -11,10 +11,18 @@ import (
 func verdict(r *Result) []string {
 	var list []string
 	best := r.lightest()
+	var prices []string
+	who := make(map[string][]string)
 	for _, d := range r.Designs {
-		if s := r.price(d.Name, best); s != "" {
-			list = append(list, s)
+		if p := r.price(d.Name, best); p != "" {
+			if who[p] == nil {
+				prices = append(prices, p)
+			}
+			who[p] = append(who[p], d.Name)
 		}
+	}
+	for _, p := range prices {
+		list = append(list, fmt.Sprintf("%s %s %s", and(who[p]), verb(who[p], "costs", "cost"), p))
 	}
 	for _, s := range []string{r.alike(best), r.slowFirst(), r.cut(), r.reserve(), r.recoveries(), r.disagreements()} {
 		if s != "" {
@@ -49,7 +57,7 @@ func (r *Result) lightest() string {
 // nothing is a difference too small to speak of.
 const nothing = 0.0005
 
-// price is what a design costs against the best one.
+// price is what a design costs against the best one, the rest of a sentence.
 func (r *Result) price(design, best string) string {
 	if design == best || best == "" {
 		return ""
@@ -58,20 +66,23 @@ func (r *Result) price(design, best string) string {
 	if !ok || math.Abs(cost) < nothing {
 		return ""
 	}
-	s := fmt.Sprintf("%s costs %s goodput against %s at MTU %d", design, Text(cost, Share), best, r.Settings.MTU)
+	s := fmt.Sprintf("%s goodput against %s at MTU %d", percent(cost), best, r.Settings.MTU)
 	if jumbo, ok := r.cost("goodput-9000", design, best); ok && r.Settings.MTU != 9000 {
 		switch {
 		case math.Abs(jumbo) < nothing:
 			s += ", nothing at MTU 9000"
 		default:
-			s += fmt.Sprintf(", %s at MTU 9000", Text(jumbo, Share))
+			s += fmt.Sprintf(", %s at MTU 9000", percent(jumbo))
 		}
 	}
 	if e, b := r.Find("encapsulation").Of(design), r.Find("encapsulation").Of(best); e != nil && b != nil && *e != *b {
-		s += fmt.Sprintf(": it adds %s to each packet", Text(*e-*b, Bytes))
+		s += fmt.Sprintf(": each packet has %s more", Text(*e-*b, Bytes))
 	}
 	return s + "."
 }
+
+// percent prints a share with two digits that count.
+func percent(share float64) string { return digits(100*share, 2) + " %" }
 
 // cost is how much less a design reaches, as a share.
 func (r *Result) cost(id, design, best string) (float64, bool) {
