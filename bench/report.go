@@ -55,8 +55,8 @@ var perSegment = map[string]string{"ns/op": "ns/segment"}
 var groups = []group{
 	{name: "TCP", title: "TCP, one stream, wall time; allocations per MiB", units: []string{"MB/s", "allocs/op"}},
 	{name: "Connect", title: "TCP connections, one after another, wall time", units: []string{"conn/s", "allocs/op"}},
-	{name: "TCPVirtual", title: "TCP, one stream, virtual time, per second of wall time", units: []string{"MB/s", "virtual-s/s"}, base: "TCP"},
-	{name: "IdleVirtual", title: "one ping per second, virtual time", units: []string{"virtual-s/s"}},
+	{name: "TCPVirtual", title: "TCP, one stream, virtual time, per second of wall time", units: []string{"MB/s", "vsec/s"}, base: "TCP"},
+	{name: "VirtualTime", title: "virtual seconds in a second of wall time, and in one of CPU time", units: []string{"vsec/s", "vsec/cpu-s"}},
 	{name: "Forward", title: "one UDP datagram through a node, to a segment of the bare pair", units: []string{"ns/op", "allocs/op"}, base: "TCP", baseUnit: perSegment},
 	{name: "Tunnel", title: "one UDP datagram through a node's VXLAN device, to a segment of the bare pair", units: []string{"ns/op", "allocs/op"}, base: "TCP", baseUnit: perSegment},
 	{name: "Growth", title: "one UDP datagram through a node or a lab that has n of something", units: []string{"ns/op", "allocs/op"}, growth: true},
@@ -77,7 +77,8 @@ type budget struct {
 
 var budgets = []budget{
 	{"TCP/path=vxlan", "MB/s", 0.5, true},
-	{"TCPVirtual/path=vxlan/cable=1Gbit", "virtual-s/s", 1, false},
+	{"VirtualTime/load=1Gbit", "vsec/s", 1, false},
+	{"VirtualTime/load=1000pps", "vsec/s", 60, false},
 }
 
 // String returns the table, see [Report].

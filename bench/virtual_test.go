@@ -15,7 +15,7 @@ import (
 // BenchmarkTCPVirtual is one TCP stream in virtual time. An operation is a lab
 // with all that belongs to it and a transfer of virtualBytes. On ideal cables
 // the transfer takes no virtual time, so only MB/s counts; on cables with a
-// rate, virtual-s/s is how many seconds of the lab pass in one of the machine.
+// rate, vsec/s is how many seconds of the lab pass in one of the machine.
 func BenchmarkTCPVirtual(b *testing.B) {
 	gigabit := link.WireConfig{Rate: 1e9, Latency: 50 * time.Microsecond}
 	for _, c := range []struct {
@@ -35,7 +35,7 @@ func BenchmarkTCPVirtual(b *testing.B) {
 				passed += transferVirtual(b, c.node, c.address, c.wire)
 			}
 			if passed > 0 {
-				b.ReportMetric(passed.Seconds()/b.Elapsed().Seconds(), "virtual-s/s")
+				b.ReportMetric(passed.Seconds()/b.Elapsed().Seconds(), "vsec/s")
 			}
 		})
 	}
@@ -102,37 +102,4 @@ func sendBytes(c net.Conn, n int) error {
 		n -= m
 	}
 	return nil
-}
-
-// BenchmarkIdleVirtual is how fast time passes in a lab in which one pod pings
-// another over VXLAN once a second: the cost of a quiet network.
-func BenchmarkIdleVirtual(b *testing.B) {
-	const pings = 1000
-	var passed time.Duration
-	for b.Loop() {
-		err := virtual.Run(func(settle func()) error {
-			lab, err := emu.New(emu.Config{Nodes: 2, Settle: settle})
-			if err != nil {
-				return err
-			}
-			defer lab.Close()
-			if _, err := labPair(lab, "node2", "server:80"); err != nil {
-				return err
-			}
-			client := lab.Pod("client")
-			start := lab.Now()
-			for range pings {
-				if r, err := client.Ping("server", time.Second); err != nil || r.Err() != nil {
-					return fmt.Errorf("ping: %v, %v", err, r.Err())
-				}
-				lab.Sleep(time.Second)
-			}
-			passed += lab.Now() - start
-			return nil
-		})
-		if err != nil {
-			b.Fatal(err)
-		}
-	}
-	b.ReportMetric(passed.Seconds()/b.Elapsed().Seconds(), "virtual-s/s")
 }

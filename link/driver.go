@@ -47,6 +47,7 @@ type Driver struct {
 	ids        uint64
 	watching   int
 	kick       chan struct{} // buffered; tells a sleeping driver to look again
+	timer      *time.Timer   // what a parked loop waits for, unless that is forever
 	done       chan struct{} // closed when the loop has ended
 	closed     atomic.Bool
 	parked     bool          // the loop is (about to be) waiting for time or a kick
@@ -97,6 +98,7 @@ func NewDriver(cfg DriverConfig) *Driver {
 		epoch:      time.Now(),
 		maxLive:    maxLive,
 		kick:       make(chan struct{}, 1),
+		timer:      time.NewTimer(time.Hour),
 		done:       make(chan struct{}),
 		small:      frameList{size: smallBuffer},
 		large:      frameList{size: largeBuffer},
@@ -135,13 +137,23 @@ func (d *Driver) Do(f func()) {
 }
 
 func (d *Driver) unlockAndKick() {
-	parked := d.parked && (d.soon.len() > 0 || len(d.idle) > 0 || d.wakes.len() > 0 || d.heap.due(d.until-1))
+	if d.parked && (d.soon.len() > 0 || len(d.idle) > 0 || d.wakes.len() > 0 || d.heap.due(d.until-1)) {
+		d.rouse()
+	}
 	d.mu.Unlock()
-	if parked {
-		select {
-		case d.kick <- struct{}{}:
-		default:
-		}
+}
+
+// rouse lets a parked loop look again. The caller holds the lock. In a bubble
+// the loop waits for its timer alone, because a receive from one channel costs
+// less than a choice of two; so the timer is made to fire now.
+func (d *Driver) rouse() {
+	if d.settle != nil && d.until != forever {
+		d.timer.Reset(0)
+		return
+	}
+	select {
+	case d.kick <- struct{}{}:
+	default:
 	}
 }
 
@@ -159,11 +171,8 @@ func (d *Driver) readClock() {
 func (d *Driver) Close() {
 	d.mu.Lock()
 	d.closed.Store(true)
+	d.rouse()
 	d.mu.Unlock()
-	select {
-	case d.kick <- struct{}{}:
-	default:
-	}
 	<-d.done
 }
 
@@ -176,8 +185,7 @@ const forever = time.Duration(1<<63 - 1)
 // loop is the driver's goroutine.
 func (d *Driver) loop() {
 	defer close(d.done)
-	timer := time.NewTimer(time.Hour)
-	defer timer.Stop()
+	defer d.timer.Stop()
 	for {
 		if d.settle != nil {
 			d.settle()
@@ -186,27 +194,37 @@ func (d *Driver) loop() {
 		d.parked = false
 		d.readClock()
 		more := d.run()
-		next, now := d.heap.next(), d.now
 		if d.closed.Load() {
 			d.releaseWaiters()
 			d.mu.Unlock()
 			return
 		}
-		d.parked, d.until = !more, next
+		if !more {
+			d.parked, d.until = true, d.heap.next()
+			if d.until != forever {
+				d.timer.Reset(d.until - d.now)
+			}
+		}
+		until := d.until
 		d.mu.Unlock()
-		if more {
-			continue
+		if !more {
+			d.park(until)
 		}
-		if d.settle == nil && d.linger() {
-			continue
-		}
-		if next == forever {
-			<-d.kick
-			continue
-		}
-		timer.Reset(next - now)
+	}
+}
+
+// park waits until the time has come, for which the timer is set, or somebody
+// rouses the loop.
+func (d *Driver) park(until time.Duration) {
+	switch {
+	case d.settle == nil && d.linger():
+	case until == forever:
+		<-d.kick
+	case d.settle != nil:
+		<-d.timer.C
+	default:
 		select {
-		case <-timer.C:
+		case <-d.timer.C:
 		case <-d.kick:
 		}
 	}

@@ -23,7 +23,7 @@ import (
 type Conn struct {
 	endpoint
 	local, remote net.Addr
-	pending       bytes.Buffer // written by the application, not yet taken by gVisor
+	pending       pending      // written by the application, not yet taken by gVisor
 	finish        bool         // close when pending is empty
 	failed        error        // what became of pending
 	hard          atomic.Value // of a UDP socket: the syscall.Errno to report next, see datagramError
@@ -207,7 +207,7 @@ func (c *Conn) Write(b []byte) (n int, err error) {
 			return false, net.ErrClosed
 		}
 		if c.pending.Len() == 0 {
-			m, err := c.push(b[n:])
+			m, err := c.push(bytes.NewReader(b[n:]))
 			n += m
 			if err != nil {
 				return false, err
@@ -215,7 +215,7 @@ func (c *Conn) Write(b []byte) (n int, err error) {
 		}
 		if c.host.drv.Virtual() {
 			m := min(len(b)-n, maxPending-c.pending.Len())
-			c.pending.Write(b[n : n+m])
+			c.pending.write(b[n : n+m])
 			n += m
 		}
 		return n < len(b), nil
@@ -223,12 +223,11 @@ func (c *Conn) Write(b []byte) (n int, err error) {
 	return n, opError("write", c.net, c.local, c.remote, err)
 }
 
-// push gives gVisor as much of b as it takes. The caller holds the lock.
-func (c *Conn) push(b []byte) (n int, err error) {
-	r := bytes.NewReader(nil)
-	for n < len(b) {
-		r.Reset(b[n:])
-		m, terr := c.ep.Write(r, tcpip.WriteOptions{})
+// push gives gVisor as much of what r has as it takes. The caller holds the lock.
+func (c *Conn) push(r tcpip.Payloader) (n int, err error) {
+	for r.Len() > 0 {
+		// Atomic: r never blocks, so gVisor need not let go of its locks to read it.
+		m, terr := c.ep.Write(r, tcpip.WriteOptions{Atomic: true})
 		n += int(m)
 		switch terr.(type) {
 		case nil:
@@ -246,11 +245,12 @@ func (c *Conn) push(b []byte) (n int, err error) {
 
 // flush moves pending data into the socket when there is room again.
 func (c *Conn) flush() {
-	n, err := c.push(c.pending.Bytes())
-	c.pending.Next(n)
+	r := c.pending.reader()
+	n, err := c.push(&r)
+	c.pending.discard(n)
 	if err != nil {
 		c.failed = err
-		c.pending.Reset()
+		c.pending.reset()
 	}
 	if c.pending.Len() == 0 && c.finish {
 		c.end()
@@ -323,7 +323,7 @@ func (c *Conn) end() {
 // abort ends the connection with its host.
 func (c *Conn) abort() {
 	c.shut()
-	c.pending.Reset()
+	c.pending.reset()
 	c.events.EventUnregister(&c.entry)
 	c.ep.Abort()
 }

@@ -47,11 +47,11 @@ func (n *netstack) injectAt(p *packet, c *nic, src, dst uint16) bool {
 	if proto == tcp.ProtocolNumber {
 		n.heard(ep, ip)
 		n.queueTCP(c, ep, id, ip)
+		n.touched()
 	} else {
 		c.deliver(ip)
 	}
 	p.frame.Release()
-	n.touched()
 	return true
 }
 
@@ -81,8 +81,11 @@ func (n *netstack) queueTCP(c *nic, ep stack.TransportEndpoint, id stack.Transpo
 	n.tcp.QueuePacket(ep, id, pkt)
 }
 
-// tcpQueue is what gVisor's TCP offers to the layer below it.
+// tcpQueue is what gVisor's TCP offers to the layer below it, and to who wants
+// its processors to wait. Only TCP has any: its own Pause is that of the stack.
 type tcpQueue interface {
+	Pause()
+	Resume()
 	QueuePacket(stack.TransportEndpoint, stack.TransportEndpointID, *stack.PacketBuffer)
 }
 

@@ -209,8 +209,8 @@ func (n *netstack) drain() {
 	if n.s == nil {
 		return
 	}
-	n.s.Resume()
-	n.s.Pause()
+	n.tcp.Resume()
+	n.tcp.Pause()
 }
 
 // close ends all sockets and the stack with its goroutines.

@@ -86,8 +86,9 @@ func (e *endpoint) attempt(s *side, try func() (again bool, err error)) error {
 			case s.expired.Load():
 				err = os.ErrDeadlineExceeded
 			default:
+				// Nothing to drain for: what a call finds waiting has come in with a
+				// packet, and that has seen to it.
 				again, err = try()
-				e.host.sockets.touched()
 			}
 		})
 		if !again {

@@ -1,0 +1,57 @@
+package stack
+
+import (
+	"bytes"
+	"io"
+	"math/rand/v2"
+	"testing"
+)
+
+// TestPendingIsAQueueOfBytes holds pending against the plainest queue there is.
+func TestPendingIsAQueueOfBytes(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	var p pending
+	var want []byte
+	for step := range 3000 {
+		if rng.IntN(2) == 0 && len(want) < 4*pendingChunk {
+			b := make([]byte, rng.IntN(3*pendingChunk/2))
+			for i := range b {
+				b[i] = byte(rng.Uint32())
+			}
+			p.write(b)
+			want = append(want, b...)
+		} else {
+			n := rng.IntN(len(want) + 1)
+			p.discard(n)
+			want = want[n:]
+		}
+		r := p.reader()
+		if p.Len() != len(want) || r.Len() != len(want) {
+			t.Fatalf("step %d: %d bytes, reader has %d, want %d", step, p.Len(), r.Len(), len(want))
+		}
+		n := rng.IntN(len(want) + 1)
+		got := make([]byte, n)
+		if _, err := io.ReadFull(&r, got); err != nil || !bytes.Equal(got, want[:n]) || r.Len() != len(want)-n {
+			t.Fatalf("step %d: read %d bytes wrongly, error %v", step, n, err)
+		}
+		if max := 2 + (len(want)+pendingChunk)/pendingChunk + 2; len(p.chunks)+len(p.spare) > max {
+			t.Fatalf("step %d: %d and %d pieces for %d bytes", step, len(p.chunks), len(p.spare), len(want))
+		}
+	}
+	p.reset()
+	r := p.reader()
+	if n, err := r.Read(make([]byte, 1)); n != 0 || err != io.EOF || p.Len() != 0 {
+		t.Errorf("after reset: read %d bytes, %v", n, err)
+	}
+}
+
+// TestPendingAllocatesNothing: a connection that is kept full goes round in the
+// same pieces.
+func TestPendingAllocatesNothing(t *testing.T) {
+	var p pending
+	b := make([]byte, 2896)
+	p.write(make([]byte, maxPending))
+	if n := testing.AllocsPerRun(1000, func() { p.discard(len(b)); p.write(b) }); n > 0 {
+		t.Errorf("%v allocations for a write, want none", n)
+	}
+}
