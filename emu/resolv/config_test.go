@@ -60,7 +60,7 @@ func TestCandidates(t *testing.T) {
 		{Musl, "a.b.c.d.e.f", "a.b.c.d.e.f."},
 	} {
 		r := Resolver{Config: kube, Library: x.library}
-		if got := strings.Join(r.candidates(x.name), " "); got != x.want {
+		if got := strings.Join(r.Candidates(x.name), " "); got != x.want {
 			t.Errorf("%v, %s: %s, want %s", x.library, x.name, got, x.want)
 		}
 	}

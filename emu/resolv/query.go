@@ -75,7 +75,7 @@ func (r *Resolver) Search(ctx context.Context, name string, qtype uint16) (*dns.
 		return nil, r.failure(name, verdict{outcome: missing})
 	}
 	var last *dns.Msg
-	for _, candidate := range r.candidates(name) {
+	for _, candidate := range r.Candidates(name) {
 		m, err := r.one(ctx, candidate, qtype)
 		switch {
 		case err != nil:

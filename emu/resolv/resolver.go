@@ -42,7 +42,7 @@ func (r *Resolver) Lookup(ctx context.Context, name string) ([]netip.Addr, error
 		return nil, r.failure(name, verdict{outcome: missing})
 	}
 	last := verdict{outcome: missing}
-	for _, candidate := range r.candidates(name) {
+	for _, candidate := range r.Candidates(name) {
 		v := r.ask(ctx, candidate)
 		if ctx.Err() != nil {
 			return nil, &net.DNSError{Err: ctx.Err().Error(), Name: name, IsTimeout: errors.Is(ctx.Err(), context.DeadlineExceeded), UnwrapErr: ctx.Err()}
@@ -57,9 +57,9 @@ func (r *Resolver) Lookup(ctx context.Context, name string) ([]netip.Addr, error
 	return nil, r.failure(name, last)
 }
 
-// candidates are the names to ask for, in order. Glibc asks for a name with
+// Candidates are the names to ask for, in order. Glibc asks for a name with
 // enough dots as it is and then searches; musl does one or the other.
-func (r *Resolver) candidates(name string) []string {
+func (r *Resolver) Candidates(name string) []string {
 	absolute := dns.Fqdn(name)
 	if strings.HasSuffix(name, ".") {
 		return []string{absolute}

@@ -134,7 +134,7 @@ func flowLine(proc string) string {
 }
 
 var catCommand = Command{
-	Name: "cat", Usage: "/proc/net/nf_conntrack | /proc/sys/NAME", Summary: "print a file of /proc",
+	Name: "cat", Usage: "/proc/net/nf_conntrack | /proc/sys/NAME | /etc/resolv.conf", Summary: "print a file of /proc, or resolv.conf",
 	run: (*call).cat,
 }
 
@@ -150,8 +150,12 @@ func (c *call) cat() error {
 			c.printf("%s\n", v)
 			continue
 		}
+		if path == "/etc/resolv.conf" {
+			c.printf("%s", c.m.ResolvConf())
+			continue
+		}
 		if path != "/proc/net/nf_conntrack" {
-			return c.fail(1, "%s: No such file or directory, want /proc/net/nf_conntrack or /proc/sys/NAME", path)
+			return c.fail(1, "%s: No such file or directory, want /proc/net/nf_conntrack, /proc/sys/NAME or /etc/resolv.conf", path)
 		}
 		c.do(func() {
 			if table := c.host.Conntrack(); table != nil {

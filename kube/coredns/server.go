@@ -156,6 +156,7 @@ func (s *Server) fit(q, m *dns.Msg, over Transport) *dns.Msg {
 		if opt.Do() {
 			own.SetDo()
 		}
+		own.Option = slices.DeleteFunc(slices.Clone(opt.Option), func(o dns.EDNS0) bool { return !slices.Contains(echoed, o.Option()) })
 		m.Extra = append(slices.DeleteFunc(m.Extra, isOPT), own)
 	}
 	if over == TCP {
@@ -164,6 +165,9 @@ func (s *Server) fit(q, m *dns.Msg, over Transport) *dns.Msg {
 	m.Truncate(size)
 	return m
 }
+
+// echoed are the EDNS options that CoreDNS sends back as they came (plugin/pkg/edns).
+var echoed = []uint16{dns.EDNS0NSID, dns.EDNS0EXPIRE, dns.EDNS0COOKIE, dns.EDNS0TCPKEEPALIVE, dns.EDNS0PADDING}
 
 func isOPT(r dns.RR) bool { return r.Header().Rrtype == dns.TypeOPT }
 
