@@ -23,6 +23,7 @@ import (
 type Conn struct {
 	endpoint
 	local, remote net.Addr
+	cfg           SocketConfig
 	pending       pending      // written by the application, not yet taken by gVisor
 	finish        bool         // close when pending is empty
 	failed        error        // what became of pending
@@ -42,7 +43,12 @@ func (h *Host) DialContext(ctx context.Context, network, address string) (net.Co
 	if err != nil {
 		return nil, opError("dial", network, nil, nil, err)
 	}
-	c := &Conn{remote: netAddr(base, to)}
+	return h.dial(ctx, network, base, to, SocketConfig{})
+}
+
+func (h *Host) dial(ctx context.Context, network, base string, to netip.AddrPort, cfg SocketConfig) (net.Conn, error) {
+	c := &Conn{remote: netAddr(base, to), cfg: cfg}
+	var err error
 	h.drv.Do(func() { err = h.connect(c, base, to) })
 	if err == nil && base == "tcp" {
 		err = c.await(ctx)
@@ -65,12 +71,12 @@ func (h *Host) connect(c *Conn, base string, to netip.AddrPort) error {
 	if to.Addr().IsUnspecified() {
 		to = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), to.Port())
 	}
-	src, dev, ok := h.Source(to.Addr())
-	if base == "tcp" && (to.Addr().IsMulticast() || isLimitedBroadcast(to.Addr()) || h.broadcast.get(to.Addr()) != nil && h.local.get(to.Addr()) == nil) {
-		ok = false // a connection has one other end
+	src, dev, err := h.connectSource(to.Addr(), c.cfg.Local)
+	if err != nil {
+		return err
 	}
-	if !ok {
-		return os.NewSyscallError("connect", syscall.ENETUNREACH)
+	if base == "tcp" && (to.Addr().IsMulticast() || isLimitedBroadcast(to.Addr()) || h.broadcast.get(to.Addr()) != nil && h.local.get(to.Addr()) == nil) {
+		return os.NewSyscallError("connect", syscall.ENETUNREACH) // a connection has one other end
 	}
 	if err := h.sockets.start(); err != nil {
 		return err
@@ -87,6 +93,11 @@ func (h *Host) connect(c *Conn, base string, to netip.AddrPort) error {
 		ep.SocketOptions().SetBroadcast(true)
 	}
 	c.adopt(ep)
+	if c.cfg != (SocketConfig{}) {
+		if err := c.cfg.apply(ep); err != nil {
+			return err
+		}
+	}
 	if len(dev.addrs) != 1 || dev.addrs[0].Addr() != src { // gVisor would choose another
 		if terr := ep.Bind(fullAddr(dev.Index, src, 0)); terr != nil {
 			return sysErr("connect", terr)

@@ -26,7 +26,8 @@ type flow struct {
 	window rcvWindow
 	fin    finAck
 
-	control *congestion // of TCP, if any data was sent
+	control *congestion  // of TCP, if any data was sent
+	options SocketConfig // inherited from a listener
 }
 
 const maxFlows = 4096
@@ -58,6 +59,9 @@ func (n *netstack) flowOf(p ipv4) *flow {
 		x := mix(n.host.hashKey ^ uint64(binary.BigEndian.Uint32(k.src[:]))<<32 ^ uint64(binary.BigEndian.Uint32(k.dst[:])))
 		x = mix(x ^ uint64(k.sport)<<24 ^ uint64(k.dport)<<8 ^ uint64(k.proto) ^ uint64(n.host.now()))
 		f = &flow{id: uint16(x), hash: uint32(x>>32) | 1}
+		if k.proto == protoTCP {
+			f.options = n.options[k.sport]
+		}
 		n.flows[k] = f
 	}
 	f.used = n.host.now()
@@ -123,6 +127,7 @@ func (n *netstack) output(pkt *stack.PacketBuffer, unsummed bool) {
 // all on a locked path have DF clear.
 func (fl *flow) dress(n *netstack, ip ipv4, f *link.Frame) {
 	f.Hash = fl.hash
+	fl.mark(ip)
 	if ip.proto() != protoTCP || len(ip) < ip.headerLen()+20 {
 		ip.setIDAndFlags(fl.next(), n.host.datagramFlags(ip))
 		return

@@ -22,6 +22,7 @@ const listenBacklog = 4096
 type Listener struct {
 	endpoint
 	addr net.Addr
+	cfg  SocketConfig
 }
 
 // Listen listens on an IPv4 address and port; an empty host means every
@@ -116,6 +117,9 @@ func (c *Conn) acceptFrom(l *Listener, ep tcpip.Endpoint, wq *waiter.Queue) {
 	c.events = wq
 	c.adopt(ep)
 	c.names()
+	if c.cfg = l.cfg; c.cfg != (SocketConfig{}) {
+		c.cfg.apply(ep)
+	}
 }
 
 // Addr implements net.Listener.
@@ -131,6 +135,7 @@ func (l *Listener) Close() error {
 		err = nil
 		l.shut()
 		l.host.sockets.ended(l)
+		l.host.sockets.disinherit(l)
 		l.events.EventUnregister(&l.entry)
 		l.ep.Close()
 	})

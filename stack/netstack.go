@@ -29,15 +29,16 @@ import (
 // In real time there is no order to keep: gVisor runs beside the driver, on its
 // own clock, and what it sends is posted to the driver.
 type netstack struct {
-	host   *Host
-	s      *stack.Stack
-	tcp    tcpQueue
-	nics   []*nic // by device index
-	flows  map[flowKey]*flow
-	pieces map[pieceKey][]byte // of datagrams that gVisor has cut, see whole
-	idle   func()              // drain, as a function value made once
-	queued bool                // idle is waiting to run
-	closed atomic.Bool
+	host    *Host
+	s       *stack.Stack
+	tcp     tcpQueue
+	nics    []*nic // by device index
+	flows   map[flowKey]*flow
+	options inherited           // of listening ports
+	pieces  map[pieceKey][]byte // of datagrams that gVisor has cut, see whole
+	idle    func()              // drain, as a function value made once
+	queued  bool                // idle is waiting to run
+	closed  atomic.Bool
 
 	openMu sync.Mutex        // guards open
 	open   map[socket]uint64 // with a number that grows
