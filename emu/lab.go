@@ -78,6 +78,9 @@ type Config struct {
 	// before the next packet.
 	ProxySyncDelay time.Duration
 
+	// BGP is for designs that speak it.
+	BGP overlay.BGP
+
 	// Settle makes time virtual; see link.DriverConfig. Packages emutest and
 	// virtual set it.
 	Settle func()
@@ -184,7 +187,7 @@ func New(cfg Config) (*Lab, error) {
 		peers:    make(map[string]Peer),
 	}
 	l.drv.Do(func() { l.source = l.drv.NewSource() })
-	l.cni = design.New(overlay.Network{PodCIDR: cfg.PodCIDR, Warn: l.warn})
+	l.cni = design.New(overlay.Network{PodCIDR: cfg.PodCIDR, Warn: l.warn, BGP: cfg.BGP, Speak: l.runSpeaker})
 	if err := l.build(); err != nil {
 		l.Close()
 		return nil, err

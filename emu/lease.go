@@ -57,6 +57,9 @@ func (l *Lab) RemoveNode(n *Node) error {
 // lock.
 func (l *Lab) warn(_ *overlay.Node, err error) { l.warnings = append(l.warnings, err.Error()) }
 
+// Warn adds to the lab's warnings.
+func (l *Lab) Warn(err error) { l.drv.Do(func() { l.warn(nil, err) }) }
+
 // Warnings returns what the daemons of the design could not do so far and would
 // have written to their logs: routes to nodes that are out of reach, such as
 // host-gw has across a router. Traffic that needs it will fail.

@@ -29,6 +29,7 @@ type Machine struct {
 	client    sync.Once
 	http      *http.Client
 	pod       *Pod       // nil for a node or a machine outside
+	birds     []*bird    // BGP speakers, of which one runs
 	queries   *rand.Rand // numbers of DNS queries, made when first used
 }
 
@@ -129,6 +130,7 @@ func (m *Machine) HTTPClient() *http.Client {
 
 // close ends the machine's sockets.
 func (m *Machine) close() {
+	m.lab.drv.Do(m.endBirds)
 	m.HTTPClient().CloseIdleConnections()
 	m.stack.Close()
 }

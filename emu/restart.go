@@ -86,6 +86,10 @@ func (n *Node) Crash() {
 		}
 	}
 	l.drv.Do(func() {
+		if s, err := l.speaking(); err == nil {
+			s.LoseSpeaker(&n.overlay)
+		}
+		n.endBirds()
 		if track := n.stack.Conntrack(); track != nil {
 			track.Delete(l.drv.Now(), func(*conntrack.Entry) bool { return true })
 		}
@@ -101,6 +105,16 @@ func (n *Node) Crash() {
 // with the address that the design gives it now.
 func (n *Node) Boot() error {
 	n.SetUp(true)
+	if s, err := n.lab.speaking(); err == nil {
+		n.lab.drv.Do(func() {
+			if n.Speaker() == nil && s.Speaker(&n.overlay) == nil {
+				err = s.StartSpeaker(&n.overlay)
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
 	for _, p := range n.lab.Pods() {
 		if p.node != n {
 			continue

@@ -39,6 +39,15 @@ func (t *Timer) Reset(delay time.Duration) {
 	t.drv.heap.push(event{at: at, source: t.source, timer: t})
 }
 
+// At returns when the timer calls its function, on the driver's clock; the time
+// at hand if it is not waiting.
+func (t *Timer) At() time.Duration {
+	if t.index < 0 {
+		return t.drv.now
+	}
+	return t.drv.heap.list[t.index].at
+}
+
 // A Waiter is where one goroutine waits for the network: the bridge between
 // the driver's events and blocking calls. The zero value is not usable; see
 // [Driver.NewWaiter].

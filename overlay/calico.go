@@ -16,19 +16,27 @@ import (
 // Network policies are not enforced, and there are no host endpoints and floating
 // IPs.
 type calico struct {
-	network     Network
-	start       func(*Node) (calicoTunnel, error)
-	crossSubnet bool
-	pool        *calicoPool
-	order       []*calicoNode // in the order in which they were added
-	nodes       map[*Node]*calicoNode
+	network Network
+	mode    calicoMode
+	pool    *calicoPool
+	order   []*calicoNode // in the order in which they were added
+	nodes   map[*Node]*calicoNode
 }
 
-// calicoNode is Felix and the IPAM plugin on one node.
+// calicoMode is in what Calico's modes differ.
+type calicoMode struct {
+	tunnel      func(*Node) (calicoTunnel, error) // nil: no encapsulation
+	crossSubnet bool
+	bgp         bool // routes between nodes are BIRD's, not Felix'
+	reflect     bool // route reflectors in place of the full mesh
+}
+
+// calicoNode is Felix, the IPAM plugin and BIRD on one node.
 type calicoNode struct {
 	*Node
-	tunnel     calicoTunnel
-	tunnelAddr netip.Addr // of the tunnel device, from the pool
+	tunnel     calicoTunnel // nil without encapsulation
+	tunnelAddr netip.Addr   // of the tunnel device, from the pool
+	bgp        calicoBGP
 	blocks     []*calicoBlock
 	borrowed   []netip.Addr // addresses of its pods from blocks of others
 	pods       map[*Pod]calicoPod
@@ -57,17 +65,15 @@ type calicoTunnel interface {
 // (DefaultNodeRouteProtocol in Calico's source: 80).
 const felix = "80"
 
-// newCalico makes a Design's New out of what starts its tunnel on a node.
-func newCalico(start func(*Node) (calicoTunnel, error), crossSubnet bool) func(Network) CNI {
+// newCalico makes a Design's New out of its mode.
+func newCalico(mode calicoMode) func(Network) CNI {
 	return func(n Network) CNI {
-		return &calico{
-			network: n, start: start, crossSubnet: crossSubnet, pool: newCalicoPool(n.PodCIDR), nodes: make(map[*Node]*calicoNode),
-		}
+		return &calico{network: n, mode: mode, pool: newCalicoPool(n.PodCIDR), nodes: make(map[*Node]*calicoNode)}
 	}
 }
 
-// AddNode implements CNI: the node claims a block, whose first address is that
-// of the tunnel device, and the nodes hear of each other.
+// AddNode implements CNI: with a tunnel the node claims a block, whose first
+// address is the device's; the nodes hear of each other.
 func (c *calico) AddNode(n *Node) error {
 	if c.nodes[n] != nil {
 		return fmt.Errorf("overlay: calico: node %s was added before", n.Name)
@@ -75,18 +81,17 @@ func (c *calico) AddNode(n *Node) error {
 	f := &calicoNode{
 		Node: n, pods: make(map[*Pod]calicoPod), profiles: make(map[string]bool), ports: newPortmap(n, "k8s-pod-network"),
 	}
-	var err error
-	if f.tunnelAddr, err = c.assign(f); err != nil {
-		return err
-	}
-	if f.tunnel, err = c.start(n); err != nil {
-		return err
-	}
-	if err := f.tunnel.device().AddAddr(netip.PrefixFrom(f.tunnelAddr, 32)); err != nil {
+	if err := c.startTunnel(f); err != nil {
 		return err
 	}
 	if err := f.loadBase(c.network.PodCIDR); err != nil {
 		return err
+	}
+	if c.mode.bgp {
+		f.bgp.reflector = c.isReflector(f.Name)
+		if err := c.startBGP(f); err != nil {
+			return err
+		}
 	}
 	for _, o := range c.order {
 		if o.held {
@@ -98,6 +103,20 @@ func (c *calico) AddNode(n *Node) error {
 	c.order = append(c.order, f)
 	c.nodes[n] = f
 	return c.publish(f, true)
+}
+
+// startTunnel makes the tunnel device, if the mode has one.
+func (c *calico) startTunnel(f *calicoNode) (err error) {
+	if c.mode.tunnel == nil {
+		return nil
+	}
+	if f.tunnelAddr, err = c.assign(f); err != nil {
+		return err
+	}
+	if f.tunnel, err = c.mode.tunnel(f.Node); err != nil {
+		return err
+	}
+	return f.tunnel.device().AddAddr(netip.PrefixFrom(f.tunnelAddr, 32))
 }
 
 // publish tells all other nodes that f is there, or is gone.
@@ -118,11 +137,19 @@ func (c *calico) publish(f *calicoNode, held bool) error {
 
 // introduce has n program all that leads to o, routes last.
 func (c *calico) introduce(n, o *calicoNode) error {
-	if err := n.tunnel.meet(o); err != nil {
-		return err
+	if n.tunnel != nil {
+		if err := errors.Join(n.tunnel.meet(o), n.allow(o, "add")); err != nil {
+			return err
+		}
+	} else if !n.sameSubnet(o.Addr) && len(c.network.BGP.Peers) == 0 {
+		err := fmt.Errorf("overlay: calico: %s cannot reach the pods of %s (%v), which is behind a router: "+
+			"want all nodes on one link, routers that speak BGP with the nodes, or a design with a tunnel", n.Name, o.Name, o.Addr)
+		if err := c.network.failed(n.Node, err); err != nil {
+			return err
+		}
 	}
-	if err := n.allow(o, "add"); err != nil {
-		return err
+	if c.mode.bgp {
+		return c.peer(n, o)
 	}
 	for _, dst := range o.prefixes() {
 		if err := n.Host.ReplaceRoute(c.route(n, o, dst)); err != nil {
@@ -134,8 +161,15 @@ func (c *calico) introduce(n, o *calicoNode) error {
 
 // dismiss is the opposite of introduce.
 func (c *calico) dismiss(n, o *calicoNode) error {
-	for _, dst := range o.prefixes() {
-		n.Host.RemoveRoutes(dst, nil)
+	if c.mode.bgp {
+		c.unpeer(n, o)
+	} else {
+		for _, dst := range o.prefixes() {
+			n.Host.RemoveRoutes(dst, nil)
+		}
+	}
+	if n.tunnel == nil {
+		return nil
 	}
 	return errors.Join(n.allow(o, "del"), n.tunnel.part(o))
 }
@@ -151,9 +185,9 @@ func (n *calicoNode) prefixes() (list []netip.Prefix) {
 	return list
 }
 
-// route is how n reaches what is at o.
+// route is how n reaches what is at o, by Felix.
 func (c *calico) route(n, o *calicoNode, dst netip.Prefix) stack.Route {
-	if c.crossSubnet && adjacent(n.Node, o.Addr) {
+	if c.mode.crossSubnet && adjacent(n.Node, o.Addr) {
 		return stack.Route{Dst: dst, Via: o.Addr, Dev: n.Uplink, Onlink: true, Proto: felix}
 	}
 	return stack.Route{Dst: dst, Via: n.tunnel.nextHop(o), Dev: n.tunnel.device(), Onlink: true, Proto: felix}
@@ -161,6 +195,10 @@ func (c *calico) route(n, o *calicoNode, dst netip.Prefix) stack.Route {
 
 // tell has the other nodes route dst to f, or no more.
 func (c *calico) tell(f *calicoNode, dst netip.Prefix, add bool) error {
+	if c.mode.bgp {
+		f.announce(dst, add)
+		return nil
+	}
 	if !f.held {
 		return nil
 	}
@@ -187,9 +225,7 @@ func (c *calico) assign(f *calicoNode) (netip.Addr, error) {
 		}
 	}
 	if b := c.pool.claim(f); b != nil {
-		// What no pod has is nobody's: without this the default route would
-		// carry it away.
-		if err := f.Host.AddRoute(stack.Route{Dst: b.prefix, Type: stack.Blackhole, Proto: felix}); err != nil {
+		if err := c.blackhole(f, b); err != nil {
 			return netip.Addr{}, err
 		}
 		f.blocks = append(f.blocks, b)
@@ -218,6 +254,29 @@ func (c *calico) assignFor(f *calicoNode, pod *Pod) (netip.Addr, error) {
 	}
 	f.borrowed = append(f.borrowed, pod.Addr)
 	return pod.Addr, c.tell(f, netip.PrefixFrom(pod.Addr, 32), true)
+}
+
+// blackhole ends packets to addresses of a block that no pod has: without it the
+// default route would carry them away. With BGP the route is BIRD's, a path of its
+// own like any other.
+func (c *calico) blackhole(f *calicoNode, b *calicoBlock) error {
+	if c.mode.bgp {
+		return nil
+	}
+	return f.Host.AddRoute(stack.Route{Dst: b.prefix, Type: stack.Blackhole, Proto: felix})
+}
+
+// announce has BIRD tell of a block or of a borrowed address, or no more.
+func (n *calicoNode) announce(dst netip.Prefix, add bool) {
+	switch s := n.bgp.speaker; {
+	case s == nil || s.Down(): // it is told when it starts
+	case !add:
+		s.Withdraw(dst)
+	case dst.IsSingleIP():
+		s.Learn(dst)
+	default:
+		s.Announce(dst)
+	}
 }
 
 // release gives an address back.
@@ -252,7 +311,9 @@ func (c *calico) RemoveNode(n *Node) error {
 	if f.held {
 		err = c.publish(f, false)
 	}
-	c.pool.free(f.tunnelAddr)
+	if f.tunnel != nil {
+		c.pool.free(f.tunnelAddr)
+	}
 	c.pool.abandon(f)
 	return err
 }

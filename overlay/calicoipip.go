@@ -8,13 +8,13 @@ import (
 
 // CalicoIPIP is Calico with ipipMode Always: packets to other nodes' blocks are
 // routed into tunl0 by way of the other node's address, which becomes the outer
-// destination. As in Calico's newer releases Felix programs the routes
-// (programClusterRoutes), so no BGP is spoken.
+// destination. The routes are BIRD's, as in a full mesh of BGP sessions; newer
+// releases of Calico can have Felix program them (programClusterRoutes).
 var CalicoIPIP = Design{
 	Name:     "calico-ipip",
-	Summary:  "Calico, ipipMode Always: routed pods without a bridge, IP in IP by tunl0, blocks routed by Felix",
+	Summary:  "Calico, ipipMode Always: routed pods without a bridge, IP in IP by tunl0, blocks announced by BGP",
 	Overhead: IPIPOverhead,
-	New:      newCalico(startCalicoIPIP, false),
+	New:      newCalico(calicoMode{tunnel: startCalicoIPIP, bgp: true}),
 }
 
 // CalicoIPIPCrossSubnet is CalicoIPIP with ipipMode CrossSubnet: nodes in one
@@ -24,7 +24,7 @@ var CalicoIPIPCrossSubnet = Design{
 	Name:     "calico-ipip-crosssubnet",
 	Summary:  "Calico, ipipMode CrossSubnet: plain routes within a subnet, IP in IP between subnets",
 	Overhead: IPIPOverhead,
-	New:      newCalico(startCalicoIPIP, true),
+	New:      newCalico(calicoMode{tunnel: startCalicoIPIP, crossSubnet: true, bgp: true}),
 }
 
 // calicoIPIP is tunl0, the device that the kernel has of itself: no local and no

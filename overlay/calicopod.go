@@ -28,11 +28,19 @@ var workloadSysctls = []struct{ name, value string }{
 	{"net.ipv4.conf.%s.forwarding", "1"},
 }
 
+// podMTU is that of the tunnel, or of the underlay if there is none.
+func (n *calicoNode) podMTU() int {
+	if n.tunnel == nil {
+		return n.Uplink.MTU
+	}
+	return n.tunnel.device().MTU
+}
+
 // plug makes the veth pair. The pod has a /32 and nobody on its link but the
 // node, whose end has no address; the node has a route for the pod alone.
 func (n *calicoNode) plug(pod *Pod, addr netip.Addr) (calicoPod, error) {
 	p := calicoPod{net: PodNet{Addr: addr}, namespace: pod.Namespace}
-	name, mtu := workloadName(pod), n.tunnel.device().MTU
+	name, mtu := workloadName(pod), n.podMTU()
 	inPod, onNode := n.Host.Driver().NewVeth(pod.Host.Name()+"/eth0", n.Host.Name()+"/"+name)
 	var err error
 	if p.net.Peer, err = n.Host.AddEthernet(name, workloadMAC, mtu, onNode); err != nil {

@@ -36,8 +36,7 @@ COMMIT
 :cali-nat-outgoing - [0:0]
 -I POSTROUTING -j cali-POSTROUTING
 -A cali-POSTROUTING -j cali-nat-outgoing
--A cali-POSTROUTING -o %[1]s -m addrtype ! --src-type LOCAL --limit-iface-out -m addrtype --src-type LOCAL -j MASQUERADE --random-fully
--A cali-nat-outgoing -m set --match-set cali40masq-ipam-pools src -m set ! --match-set cali40all-ipam-pools dst -j MASQUERADE --random-fully
+%[1]s-A cali-nat-outgoing -m set --match-set cali40masq-ipam-pools src -m set ! --match-set cali40all-ipam-pools dst -j MASQUERADE --random-fully
 COMMIT
 *filter
 :cali-FORWARD - [0:0]
@@ -68,17 +67,22 @@ COMMIT
 // loadBase makes the sets and the static chains. What leaves the pool for
 // anywhere else is masqueraded (natOutgoing).
 func (n *calicoNode) loadBase(pool netip.Prefix) error {
-	t := n.tunnel.rules()
+	var t calicoTunnelRules
 	sets := fmt.Sprintf(`create cali40all-ipam-pools hash:net
 create cali40masq-ipam-pools hash:net
-create %[1]s %[2]s
-add cali40all-ipam-pools %[3]v
-add cali40masq-ipam-pools %[3]v
-`, t.set, t.setType, pool)
+add cali40all-ipam-pools %[1]v
+add cali40masq-ipam-pools %[1]v
+`, pool)
+	masquerade := ""
+	if n.tunnel != nil {
+		t = n.tunnel.rules()
+		sets += fmt.Sprintf("create %s %s\n", t.set, t.setType)
+		masquerade = fmt.Sprintf("-A cali-POSTROUTING -o %s -m addrtype ! --src-type LOCAL --limit-iface-out -m addrtype --src-type LOCAL -j MASQUERADE --random-fully\n", t.device)
+	}
 	if err := n.Host.Netfilter().RestoreSets(sets); err != nil {
 		return fmt.Errorf("overlay: calico: %s: %w", n.Name, err)
 	}
-	return n.load(fmt.Sprintf(calicoBaseRules, t.device, t.input, t.output))
+	return n.load(fmt.Sprintf(calicoBaseRules, masquerade, t.input, t.output))
 }
 
 // allow adds another node to those that may send through the tunnel, or, with

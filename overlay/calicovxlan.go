@@ -16,7 +16,7 @@ var CalicoVXLAN = Design{
 	Name:     "calico-vxlan",
 	Summary:  "Calico, vxlanMode Always: routed pods without a bridge, VNI 4096 over UDP 4789, blocks routed by Felix",
 	Overhead: VXLANOverhead,
-	New:      newCalico(startCalicoVXLAN, false),
+	New:      newCalico(calicoMode{tunnel: startCalicoVXLAN}),
 }
 
 // CalicoVXLANCrossSubnet is CalicoVXLAN with vxlanMode CrossSubnet: nodes in one
@@ -26,7 +26,7 @@ var CalicoVXLANCrossSubnet = Design{
 	Name:     "calico-vxlan-crosssubnet",
 	Summary:  "Calico, vxlanMode CrossSubnet: plain routes within a subnet, VXLAN between subnets",
 	Overhead: VXLANOverhead,
-	New:      newCalico(startCalicoVXLAN, true),
+	New:      newCalico(calicoMode{tunnel: startCalicoVXLAN, crossSubnet: true}),
 }
 
 const (

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 
 	"github.com/podwire/podwire/link"
+	"github.com/podwire/podwire/overlay/bgp"
 	"github.com/podwire/podwire/stack"
 )
 
@@ -29,6 +30,14 @@ type Network struct {
 	// log before it goes on, such as a route to a node that is out of reach. If
 	// nil, it is an error of the call that led to it.
 	Warn func(*Node, error)
+
+	// BGP is for designs that speak it.
+	BGP BGP
+
+	// Speak runs a BGP daemon on a node: sockets are the lab's business. It completes
+	// the configuration with the driver, a random source and Dial. Designs that speak
+	// BGP need it.
+	Speak func(*Node, bgp.Config) (*bgp.Speaker, error)
 }
 
 // failed passes what a node could not do to Warn, or returns it.
@@ -126,6 +135,8 @@ var designs = []Design{
 	FlannelIPIPDirectRouting,
 	FlannelUDP,
 	FlannelWireGuard,
+	CalicoBGP,
+	CalicoBGPRR,
 	CalicoVXLAN,
 	CalicoVXLANCrossSubnet,
 	CalicoIPIP,

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/podwire/podwire/link"
+	"github.com/podwire/podwire/overlay/bgp"
 	"github.com/podwire/podwire/stack"
 )
 
@@ -26,7 +27,14 @@ func newCluster(t *testing.T, drv *link.Driver, design string, nodes int) *clust
 	}
 	c := &cluster{t: t, drv: drv}
 	drv.Do(func() {
-		c.cni = d.New(Network{PodCIDR: netip.MustParsePrefix("10.244.0.0/16")})
+		board := bgp.Switchboard{Driver: drv, Latency: time.Millisecond}
+		c.cni = d.New(Network{
+			PodCIDR: netip.MustParsePrefix("10.244.0.0/16"),
+			Speak: func(n *Node, cfg bgp.Config) (*bgp.Speaker, error) {
+				cfg.Rand = n.Host.Rand("bgp")
+				return board.Start(cfg)
+			},
+		})
 		under := drv.NewBridge("underlay")
 		for i := range nodes {
 			n := &Node{

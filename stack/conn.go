@@ -43,12 +43,7 @@ func (h *Host) DialContext(ctx context.Context, network, address string) (net.Co
 	if err != nil {
 		return nil, opError("dial", network, nil, nil, err)
 	}
-	return h.dial(ctx, network, base, to, SocketConfig{})
-}
-
-func (h *Host) dial(ctx context.Context, network, base string, to netip.AddrPort, cfg SocketConfig) (net.Conn, error) {
-	c := &Conn{remote: netAddr(base, to), cfg: cfg}
-	var err error
+	c := &Conn{remote: netAddr(base, to)}
 	h.drv.Do(func() { err = h.connect(c, base, to) })
 	if err == nil && base == "tcp" {
 		err = c.await(ctx)

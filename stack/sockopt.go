@@ -34,6 +34,19 @@ func (c SocketConfig) apply(ep tcpip.Endpoint) error {
 
 // DialWith is [Host.DialContext] of a TCP socket with options.
 func (h *Host) DialWith(ctx context.Context, network, address string, cfg SocketConfig) (net.Conn, error) {
+	var c *Conn
+	var err error
+	h.drv.Do(func() { c, err = h.Connect(network, address, cfg) })
+	if err != nil {
+		return nil, err
+	}
+	return c, c.finishDial(ctx)
+}
+
+// Connect begins to connect a TCP socket with options, for a program that does
+// other things meanwhile; [Conn.Connected] waits for what comes of it. The caller
+// holds the driver's lock.
+func (h *Host) Connect(network, address string, cfg SocketConfig) (*Conn, error) {
 	base, to, err := parseAddress(network, address)
 	if err == nil && base != "tcp" {
 		err = net.UnknownNetworkError(network)
@@ -41,7 +54,43 @@ func (h *Host) DialWith(ctx context.Context, network, address string, cfg Socket
 	if err != nil {
 		return nil, opError("dial", network, nil, nil, err)
 	}
-	return h.dial(ctx, network, base, to, cfg)
+	c := &Conn{remote: netAddr(base, to), cfg: cfg}
+	if err := h.connect(c, base, to); err != nil {
+		c.abandon()
+		return nil, opError("dial", network, nil, c.remote, err)
+	}
+	return c, nil
+}
+
+// Connected waits until the connection that [Host.Connect] has begun is made, or
+// cannot be made and is closed.
+func (c *Conn) Connected() error { return c.finishDial(context.Background()) }
+
+func (c *Conn) finishDial(ctx context.Context) error {
+	if err := c.await(ctx); err != nil {
+		c.Close()
+		return opError("dial", c.net, nil, c.remote, err)
+	}
+	return nil
+}
+
+// Abort ends the connection at once: what was written and not sent is lost, and
+// the other end is sent a reset (SO_LINGER with a time of 0). The caller holds the
+// driver's lock.
+func (c *Conn) Abort() {
+	if !c.closed.Load() {
+		c.abandon()
+	}
+}
+
+func (c *Conn) abandon() {
+	c.host.sockets.ended(c)
+	if c.ep == nil {
+		c.shut()
+		return
+	}
+	c.abort()
+	c.host.sockets.touched()
 }
 
 // ListenWith is [Host.Listen] with options. As on Linux, connections have the

@@ -6,6 +6,7 @@ import (
 	"net"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/podwire/podwire/link"
 )
@@ -60,6 +61,45 @@ func TestSocketOptions(t *testing.T) {
 		isAll(t, "a source that is not the host's", err, syscall.EADDRNOTAVAIL)
 		if _, err := a.DialWith(context.Background(), "udp", "10.0.0.2:179", SocketConfig{}); err == nil {
 			t.Error("UDP was dialled with TCP's options")
+		}
+	})
+}
+
+// TestConnectAndAbort: a connection that is begun can be waited for, and given up
+// at any time.
+func TestConnectAndAbort(t *testing.T) {
+	inBubble(t, func(n *network) {
+		a, b := n.pair(link.WireConfig{Latency: time.Millisecond})
+		ln, err := b.Listen("tcp", ":179")
+		n.try(err)
+		defer ln.Close()
+		begin := func(to string) (c *Conn) {
+			n.do(func() { c, err = a.Connect("tcp", to, SocketConfig{TOS: 0xc0}) })
+			n.try(err)
+			return c
+		}
+		c := begin("10.0.0.2:179")
+		n.try(c.Connected())
+		s, err := ln.Accept()
+		n.try(err)
+		n.do(c.Abort)
+		n.do(c.Abort) // again
+		_, err = s.Read(make([]byte, 1))
+		isAll(t, "the other end of a connection that was aborted", err, syscall.ECONNRESET)
+		s.Close()
+		isAll(t, "a port where nobody listens", begin("10.0.0.2:1").Connected(), syscall.ECONNREFUSED)
+		c = begin("10.0.0.9:179")
+		took(n, "an attempt that is given up", 0, func() {
+			n.do(c.Abort)
+			isAll(t, "its end", c.Connected(), net.ErrClosed)
+		})
+		n.do(func() {
+			_, err = a.Connect("tcp", "192.0.2.1:179", SocketConfig{})
+			isAll(t, "no route", err, syscall.ENETUNREACH)
+			_, err = a.Connect("udp", "10.0.0.2:179", SocketConfig{})
+		})
+		if err == nil {
+			t.Error("UDP was connected as TCP is")
 		}
 	})
 }

@@ -30,6 +30,10 @@ type RunConfig struct {
 	OnStep func(n, of int, name string)
 }
 
+// readyTimeout is how long the first step waits for the daemons of the design to
+// have told each other of all nodes and pods.
+const readyTimeout = 10 * time.Second
+
 // stepTimeout bounds one exchange, on the lab's clock.
 const stepTimeout = 30 * time.Second
 
@@ -56,6 +60,9 @@ func (sc *Scenario) With(cfg RunConfig, steps int, f func(*emu.Lab, *Verdict) er
 	lab, err := sc.build(cfg)
 	if err != nil {
 		return err
+	}
+	if err := lab.AwaitReady(readyTimeout); err != nil {
+		lab.Warn(err)
 	}
 	if sc.survey {
 		sc.Steps = sc.surveySteps(lab)

@@ -76,6 +76,9 @@ func Of(design string, settle func()) (*Anatomy, error) {
 			return nil, err
 		}
 	}
+	if err := lab.AwaitReady(time.Minute); err != nil {
+		return nil, err
+	}
 	a.Warnings = lab.Warnings()
 	return a, a.fill(lab)
 }

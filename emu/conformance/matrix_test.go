@@ -36,6 +36,8 @@ var matrix = []row{
 	{design: "flannel-ipip", mtu: 1480, overhead: 20, ttl: 62, hops: []string{"10.244.1.1", "10.244.2.0", "10.244.2.2"}, proto: "4", df: "1"},
 	{design: "flannel-wireguard", mtu: 1420, overhead: 60, ttl: 62, hops: []string{"10.244.1.1", "10.244.2.0", "10.244.2.2"}, proto: "17", port: "51820", df: "0", sum: true},
 	{design: "flannel-ipip-directrouting", mtu: 1480, ttl: 62, hops: []string{"10.244.1.1", "192.168.56.12", "10.244.2.2"}, proto: "1", df: "1"},
+	{design: "calico-bgp", mtu: 1500, ttl: 62, hops: []string{"192.168.56.11", "192.168.56.12", "10.244.2.0"}, proto: "1", df: "1"},
+	{design: "calico-bgp-rr", mtu: 1500, ttl: 62, hops: []string{"192.168.56.11", "192.168.56.12", "10.244.2.0"}, proto: "1", df: "1"},
 	{design: "calico-vxlan", mtu: 1450, overhead: 50, ttl: 62, hops: []string{"192.168.56.11", "10.244.2.0", "10.244.2.1"}, proto: "17", port: "4789", df: "0", sum: true, mac: true},
 	{design: "calico-vxlan-crosssubnet", mtu: 1450, ttl: 62, hops: []string{"192.168.56.11", "192.168.56.12", "10.244.2.1"}, proto: "1", df: "1"},
 	{design: "calico-ipip", mtu: 1480, overhead: 20, ttl: 62, hops: []string{"192.168.56.11", "10.244.2.0", "10.244.2.1"}, proto: "4", df: "1"},

@@ -95,6 +95,7 @@ func New(t *testing.T, cfg emu.Config) *Lab {
 	if dir := os.Getenv(captureDir); dir != "" {
 		lab.captureTo(dir)
 	}
+	lab.awaitReady()
 	return lab
 }
 
@@ -160,13 +161,26 @@ func (l *Lab) Pod(name, node string, ports ...int32) *Pod {
 	return l.AddPod(cfg)
 }
 
-// AddPod adds a pod.
+// readyTimeout is how long a test waits for daemons of the design at most.
+const readyTimeout = time.Minute
+
+// awaitReady waits for the design's daemons; of those that speak BGP, that is.
+func (l *Lab) awaitReady() {
+	l.t.Helper()
+	if err := l.AwaitReady(readyTimeout); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+// AddPod adds a pod. With a design that speaks BGP it waits until all nodes know
+// of the pod's block.
 func (l *Lab) AddPod(cfg emu.PodConfig) *Pod {
 	l.t.Helper()
 	p, err := l.Lab.AddPod(cfg)
 	if err != nil {
 		l.t.Fatal(err)
 	}
+	l.awaitReady()
 	return &Pod{Pod: p, t: l.t}
 }
 
