@@ -50,7 +50,8 @@ func (sc *Scenario) Run(cfg RunConfig) (v *Verdict, err error) {
 	})
 }
 
-// With builds the lab, plays the first steps, as many as the number says, and
+// With builds the lab, waits until its daemons have told each other of all nodes
+// and pods (with BGP; see emu.Lab.AwaitReady), plays the first steps, as many as the number says, and
 // hands the lab to f. It is closed when f returns.
 func (sc *Scenario) With(cfg RunConfig, steps int, f func(*emu.Lab, *Verdict) error) (err error) {
 	faults, drawn, err := sc.Schedule(sc.seed(cfg))
@@ -110,7 +111,7 @@ func (sc *Scenario) With(cfg RunConfig, steps int, f func(*emu.Lab, *Verdict) er
 		}
 	}
 	lab.Sleep(0) // rules that are due, even if there was no step
-	v.Duration = lab.Now()
+	v.Duration = events.now()
 	return f(lab, v)
 }
 
@@ -196,13 +197,13 @@ func (s *Step) title() string {
 // play waits for the step's time, does it, and checks what came of it.
 func play(lab *emu.Lab, s *Step, events *timeline) StepResult {
 	if s.At.IsSet() {
-		if left := s.At.Value - lab.Now(); left > 0 {
+		if left := s.At.Value - events.now(); left > 0 {
 			lab.Sleep(left)
 		}
 	}
-	r := StepResult{Name: s.title(), Verb: s.Verb(), Pos: s.Pos, Start: lab.Now(), Passed: true, Checks: []Check{}}
+	r := StepResult{Name: s.title(), Verb: s.Verb(), Pos: s.Pos, Start: events.now(), Passed: true, Checks: []Check{}}
 	events.reached(s.Name.Value, 0)
-	p := player{lab: lab, step: s, result: &r}
+	p := player{lab: lab, began: events.began, step: s, result: &r}
 	switch {
 	case s.Action != nil:
 		s.Action.play(&p)
@@ -218,10 +219,10 @@ func play(lab *emu.Lab, s *Step, events *timeline) StepResult {
 		p.exec(s.Exec)
 	case s.Sleep != nil:
 		lab.Sleep(s.Sleep.Value)
-		r.Outcome = fmt.Sprintf("it is %v", lab.Now())
+		r.Outcome = fmt.Sprintf("it is %v", events.now())
 	}
 	if !p.timed {
-		r.Took = lab.Now() - r.Start
+		r.Took = events.now() - r.Start
 	}
 	lab.Sleep(0) // goroutines of the step still close what they have opened
 	p.finish()
@@ -232,6 +233,7 @@ func play(lab *emu.Lab, s *Step, events *timeline) StepResult {
 // player plays one step.
 type player struct {
 	lab    *emu.Lab
+	began  time.Duration // on the lab's clock, when the steps did
 	step   *Step
 	result *StepResult
 	err    error
@@ -301,7 +303,7 @@ func (p *player) finish() {
 func (p *player) checkSource(want Ref) {
 	text := p.address(want)
 	got := "nobody"
-	if seen, ok := p.lab.LastPeer(p.peer); ok && seen.At >= p.result.Start {
+	if seen, ok := p.lab.LastPeer(p.peer); ok && seen.At-p.began >= p.result.Start {
 		got = seen.Addr.Addr().String()
 	}
 	if want.Kind != RefIP {

@@ -173,7 +173,7 @@ func (l *load) resolveFaults() {
 
 // A FaultResult is something that happened to the lab beside the steps.
 type FaultResult struct {
-	Time  time.Duration `json:"time"` // on the lab's clock
+	Time  time.Duration `json:"time"` // since the steps began
 	What  string        `json:"what"`
 	Error string        `json:"error,omitempty"`
 	Pos   Pos           `json:"position"`
@@ -182,6 +182,7 @@ type FaultResult struct {
 // timeline lets faults happen while steps are played.
 type timeline struct {
 	lab     *emu.Lab
+	began   time.Duration // on the lab's clock; times in the scenario and its verdict count from there
 	faults  []TimedFault
 	stopped atomic.Bool
 	running sync.WaitGroup
@@ -201,7 +202,7 @@ type milestone struct {
 
 // startTimeline starts all faults of a run.
 func (sc *Scenario) startTimeline(lab *emu.Lab, faults []TimedFault) *timeline {
-	t := &timeline{lab: lab, faults: faults, steps: make(map[string]*milestone), never: make(map[int]bool)}
+	t := &timeline{lab: lab, began: lab.Now(), faults: faults, steps: make(map[string]*milestone), never: make(map[int]bool)}
 	for i := range sc.Steps {
 		t.steps[sc.Steps[i].Name.Value] = &milestone{}
 	}
@@ -244,10 +245,13 @@ func (t *timeline) run(i int, f *TimedFault) {
 	}
 }
 
-// sleepUntil waits for a time of the lab's clock, and reports false if the
-// steps have ended.
+// now is the time since the steps began.
+func (t *timeline) now() time.Duration { return t.lab.Now() - t.began }
+
+// sleepUntil waits for a time since the steps began, and reports false if they
+// have ended.
 func (t *timeline) sleepUntil(at time.Duration) bool {
-	if left := at - t.lab.Now(); left > 0 && !t.stopped.Load() {
+	if left := at - t.now(); left > 0 && !t.stopped.Load() {
 		t.lab.Sleep(left)
 	}
 	return !t.stopped.Load()
@@ -273,7 +277,7 @@ func (t *timeline) await(step string, which int) time.Duration {
 func (t *timeline) reached(step string, which int) {
 	m := t.steps[step]
 	t.lab.Driver().Do(func() {
-		m.at[which], m.has[which] = t.lab.Driver().Now(), true
+		m.at[which], m.has[which] = t.lab.Driver().Now()-t.began, true
 		for _, w := range m.waiters[which] {
 			w.Wake()
 		}
@@ -285,7 +289,7 @@ func (t *timeline) reached(step string, which int) {
 
 func (t *timeline) note(i int, f *TimedFault, what string, err error) {
 	t.lab.Driver().Do(func() {
-		r := FaultResult{Time: t.lab.Driver().Now(), What: what, Pos: f.Pos}
+		r := FaultResult{Time: t.lab.Driver().Now() - t.began, What: what, Pos: f.Pos}
 		if err != nil {
 			r.Error = err.Error()
 		}
@@ -305,7 +309,7 @@ func (t *timeline) results() []FaultResult {
 		out = append(out, t.happened...)
 		for i := range t.faults {
 			if f := &t.faults[i]; t.never[i] {
-				out = append(out, FaultResult{Time: t.lab.Driver().Now(), What: f.Do.title(), Pos: f.Pos, Error: "did not happen: the steps ended before"})
+				out = append(out, FaultResult{Time: t.lab.Driver().Now() - t.began, What: f.Do.title(), Pos: f.Pos, Error: "did not happen: the steps ended before"})
 			}
 		}
 	})

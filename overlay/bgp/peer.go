@@ -75,10 +75,10 @@ func (p *Peer) decide() { p.speaker.cfg.Driver.Soon(p.activate) }
 // accept takes a connection of the peer, or nil (bgp_incoming_connection).
 func (p *Peer) accept(c Conn) *Session {
 	wanted := p.ready && p.in == nil
-	if p.up != nil && p.up.graceful() { // the peer has lost its end without our knowing (RFC 4724 §4.2)
+	if old := p.up; old != nil && old.graceful() { // the peer has lost its end without our knowing (RFC 4724 §4.2)
 		p.note("Neighbor graceful restart")
-		p.beginRestart(p.up)
-		p.up.drop()
+		p.beginRestart(old)
+		old.drop()
 		if p.in != nil {
 			p.in.drop()
 		}
