@@ -1,4 +1,4 @@
-.PHONY: all test race bench fuzz lint examples tools help
+.PHONY: all test race bench fuzz lint examples repeat tools help
 
 GO ?= go
 # How long each fuzz target runs in `make fuzz`.
@@ -6,6 +6,8 @@ FUZZTIME ?= 10s
 # How many rounds `make bench` takes. Rounds alternate, so that the benchmarks of
 # one round meet the same machine.
 COUNT ?= 5
+# How often `make repeat` plays its scenario.
+RUNS ?= 200
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "%-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +62,9 @@ fuzz: ## Run every fuzz target for FUZZTIME
 	    ! grep -q 'Failing input' $$tmp/out && grep -q '^ *context deadline exceeded$$' $$tmp/out || exit 1; \
 	  done || exit 1; \
 	done
+
+repeat: ## Play a scenario RUNS times, loaded and raced: its capture has one digest
+	@RUNS=$(RUNS) .ci/repeat
 
 lint: ## Build for all systems; gofmt, vet, staticcheck
 	GOOS=linux CGO_ENABLED=0 $(GO) build ./...

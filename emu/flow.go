@@ -1,8 +1,11 @@
 package emu
 
 import (
+	"cmp"
 	"fmt"
 	"math"
+	"net"
+	"net/url"
 	"slices"
 	"sync"
 	"time"
@@ -20,16 +23,19 @@ const (
 	ConnectFlow FlowKind = "connects" // TCP connections one after another, each for one request and its answer
 	UDPFlow     FlowKind = "udp"      // datagrams at a rate
 	PingFlow    FlowKind = "ping"     // echo requests at a rate
+	HTTPFlow    FlowKind = "http"     // GETs of a URL at a rate, each over a connection of its own
 )
 
 // FlowKinds lists all kinds.
-var FlowKinds = []FlowKind{BulkFlow, RequestFlow, ConnectFlow, UDPFlow, PingFlow}
+var FlowKinds = []FlowKind{BulkFlow, RequestFlow, ConnectFlow, UDPFlow, PingFlow, HTTPFlow}
 
 // FlowConfig describes traffic that runs for a while. The receiving machine
 // answers on a port of its own choice, except to pings.
 type FlowConfig struct {
 	Kind     FlowKind
 	From, To *Machine
+	URL      string        // of an HTTP flow, instead of To: for example of a Service
+	Connect  string        // of an HTTP flow: where to connect to; if empty, the URL's host and port
 	For      time.Duration // how long it sends
 	Omit     time.Duration // at the beginning of it, what arrives does not count for Goodput: iperf3 -O
 	Bytes    int64         // of a bulk flow: end when so many have arrived, within For; 0 means no limit
@@ -99,8 +105,14 @@ func (c *FlowConfig) setDefaults() error {
 	switch {
 	case !slices.Contains(FlowKinds, c.Kind):
 		return fmt.Errorf("emu: flow: kind %q, want one of %v", c.Kind, FlowKinds)
-	case c.From == nil || c.To == nil:
+	case c.From == nil || c.To == nil && c.Kind != HTTPFlow:
 		return fmt.Errorf("emu: flow: want a machine at both ends")
+	case c.Kind == HTTPFlow:
+		if err := c.setURL(); err != nil {
+			return err
+		}
+	}
+	switch {
 	case c.For <= 0 || c.Interval < 0 || c.Sample <= 0:
 		return fmt.Errorf("emu: flow: for %v, every %v, samples every %v: want more than 0", c.For, c.Interval, c.Sample)
 	case c.Omit < 0 || c.Omit >= c.For || c.Bytes < 0:
@@ -111,6 +123,28 @@ func (c *FlowConfig) setDefaults() error {
 		return fmt.Errorf("emu: flow: size %d, want %d to 65507 bytes", c.Size, minFlowSize)
 	}
 	return nil
+}
+
+// setURL completes Connect.
+func (c *FlowConfig) setURL() error {
+	u, err := url.Parse(c.URL)
+	switch {
+	case err != nil:
+		return fmt.Errorf("emu: flow: %w", err)
+	case u.Scheme != "http" || u.Hostname() == "":
+		return fmt.Errorf("emu: flow: URL %q, want one such as http://web:80/", c.URL)
+	case c.Connect == "":
+		c.Connect = net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "80"))
+	}
+	return nil
+}
+
+// String names the flow in errors.
+func (c *FlowConfig) String() string {
+	if c.Kind == HTTPFlow {
+		return fmt.Sprintf("%s flow from %s to %s", c.Kind, c.From.name, c.URL)
+	}
+	return fmt.Sprintf("%s flow from %s to %s", c.Kind, c.From.name, c.To.name)
 }
 
 // minFlowSize holds a datagram's number and the time at which it left.
@@ -139,7 +173,7 @@ func (l *Lab) RunFlows(flows ...FlowConfig) ([]FlowResult, error) {
 	results := make([]FlowResult, len(flows))
 	for i, f := range running {
 		if f.err != nil {
-			return nil, fmt.Errorf("emu: %s flow from %s to %s: %w", f.cfg.Kind, f.cfg.From.name, f.cfg.To.name, f.err)
+			return nil, fmt.Errorf("emu: %s: %w", &f.cfg, f.err)
 		}
 		results[i] = f.result
 	}
@@ -187,6 +221,8 @@ func (f *flow) run() {
 		f.err = f.datagrams()
 	case PingFlow:
 		f.err = f.pings()
+	case HTTPFlow:
+		f.err = f.gets()
 	}
 	sampling.Wait()
 	after := f.drops()

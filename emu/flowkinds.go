@@ -1,12 +1,13 @@
 package emu
 
 import (
-	"context"
+	"bufio"
 	"encoding/binary"
 	"errors"
 	"io"
 	"math"
 	"net"
+	"net/http"
 	"strconv"
 	"time"
 
@@ -22,6 +23,9 @@ func (f *flow) drops() map[FlowDrop]uint64 {
 	counts := make(map[FlowDrop]uint64)
 	f.lab.drv.Do(func() {
 		for _, m := range []*Machine{f.cfg.From, f.cfg.To} {
+			if m == nil {
+				continue
+			}
 			for _, p := range m.plugs {
 				out, in := p.cable.Points()
 				for way, point := range map[string]*link.Point{"out": out, "in": in} {
@@ -196,7 +200,7 @@ func (f *flow) connects() error {
 
 // exchange is the life of one short connection.
 func (f *flow) exchange(addr string, buf []byte) error {
-	ctx, cancel := context.WithDeadline(context.Background(), f.lab.Deadline(f.end+flowGrace-f.lab.Now()))
+	ctx, cancel := f.lab.WithTimeout(f.end + flowGrace - f.lab.Now())
 	defer cancel()
 	start := f.lab.Now()
 	c, err := f.cfg.From.DialContext(ctx, "tcp", addr)
@@ -260,9 +264,51 @@ func (f *flow) receive(in net.PacketConn) error {
 	}
 }
 
-// pings sends echo requests, each with a socket of its own, so that none waits
-// for another.
+// pings sends echo requests, each with a socket of its own.
 func (f *flow) pings() error {
+	return f.each(func() (int, error) {
+		r, err := f.cfg.From.PingWith(f.cfg.To.addr.String(), stack.PingConfig{Size: f.cfg.Size}, flowGrace)
+		if err == nil {
+			err = r.Err()
+		}
+		return f.cfg.Size, err
+	})
+}
+
+// gets asks for a URL. Only what succeeds has arrived.
+func (f *flow) gets() error {
+	req, err := http.NewRequest(http.MethodGet, f.cfg.URL, nil)
+	if err != nil {
+		return err
+	}
+	req.Close = true
+	return f.each(func() (int, error) {
+		ctx, cancel := f.lab.WithTimeout(flowGrace)
+		defer cancel()
+		c, err := f.cfg.From.DialContext(ctx, "tcp", f.cfg.Connect)
+		if err != nil {
+			return 0, err
+		}
+		defer c.Close()
+		c.SetDeadline(f.lab.Deadline(flowGrace))
+		if err := req.Write(c); err != nil {
+			return 0, err
+		}
+		resp, err := http.ReadResponse(bufio.NewReader(c), req)
+		if err != nil {
+			return 0, err
+		}
+		n, err := io.Copy(io.Discard, resp.Body)
+		if err == nil && resp.StatusCode >= 400 {
+			err = errors.New(resp.Status)
+		}
+		return int(n), err
+	})
+}
+
+// each asks at a rate, each time in a goroutine of its own, so that no question
+// waits for the answer to another. Ask returns how many bytes came back.
+func (f *flow) each(ask func() (int, error)) error {
 	var sent int
 	results := make(chan struct{}, 1+f.cfg.For/f.cfg.Interval)
 	for due := f.start; due < f.end; due += f.cfg.Interval {
@@ -270,9 +316,8 @@ func (f *flow) pings() error {
 		f.lab.drv.Do(func() { f.left(due) })
 		sent++
 		f.lab.Go(func() {
-			r, err := f.cfg.From.PingWith(f.cfg.To.addr.String(), stack.PingConfig{Size: f.cfg.Size}, flowGrace)
-			if err == nil && r.Err() == nil {
-				f.lab.drv.Do(func() { f.arrived(f.cfg.Size, due, f.lab.drv.Now()) })
+			if n, err := ask(); err == nil {
+				f.lab.drv.Do(func() { f.arrived(n, due, f.lab.drv.Now()) })
 			}
 			results <- struct{}{}
 		})

@@ -3,6 +3,7 @@ package stack
 import (
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -306,8 +307,8 @@ func (h *Host) Conntrack() *conntrack.Table { return h.track }
 func (h *Host) Close() {
 	h.drv.Do(func() {
 		h.sockets.close()
-		for _, c := range h.pings {
-			c.wait.Wake()
+		for _, id := range slices.Sorted(maps.Keys(h.pings)) {
+			h.pings[id].wait.Wake()
 		}
 	})
 }

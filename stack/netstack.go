@@ -224,6 +224,9 @@ func (n *netstack) close() {
 	}
 	n.dropFlows()
 	n.s.Resume()
+	for _, ep := range n.lingering() {
+		ep.Abort()
+	}
 	n.s.Close()
 	for _, c := range n.nics {
 		if c != nil {
@@ -232,6 +235,22 @@ func (n *netstack) close() {
 	}
 	n.s.Wait()
 	n.s = nil
+}
+
+// lingering lists the endpoints that only the protocol still holds, such as those
+// in FIN-WAIT, by their addresses. Stack.Close would reset them in the order of a
+// map, which is another one in every run.
+func (n *netstack) lingering() []stack.TransportEndpoint {
+	list := n.s.RegisteredEndpoints()
+	names := make(map[stack.TransportEndpoint]Socket)
+	for _, t := range list {
+		if ep, ok := t.(tcpip.Endpoint); ok {
+			names[t], _ = readSocket(ep)
+		}
+	}
+	list = slices.Collect(maps.Keys(names)) // each once: one may be registered for several devices
+	slices.SortFunc(list, func(a, b stack.TransportEndpoint) int { return compareSockets(names[a], names[b]) })
+	return list
 }
 
 // opened and ended keep the list of sockets.

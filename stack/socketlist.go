@@ -58,10 +58,12 @@ func (h *Host) Sockets() []Socket {
 		}
 	}
 	h.sockets.touched()
-	slices.SortFunc(out, func(a, b Socket) int {
-		return cmp.Or(cmp.Compare(a.Network, b.Network), a.Local.Compare(b.Local), a.Remote.Compare(b.Remote))
-	})
+	slices.SortFunc(out, compareSockets)
 	return out
+}
+
+func compareSockets(a, b Socket) int {
+	return cmp.Or(cmp.Compare(a.Network, b.Network), a.Local.Compare(b.Local), a.Remote.Compare(b.Remote))
 }
 
 // readSocket reads one endpoint of gVisor.

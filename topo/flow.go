@@ -3,6 +3,7 @@ package topo
 import (
 	"fmt"
 	"maps"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,6 +23,8 @@ type Flow struct {
 	Pos      Pos
 	Kind     Field[string] // one of emu.FlowKinds
 	From, To Ref
+	URL      Field[string] // of http, instead of to
+	Host     Ref           // the URL's host, with the port to connect to
 	For      Field[time.Duration]
 	Every    Field[time.Duration] // between datagrams, requests or pings; not set: 10 ms
 	Rate     Field[uint64]        // instead of every, of udp: bit/s of payload
@@ -91,7 +94,7 @@ func (l *load) decodeFlow(step mapping, s *Step) {
 }
 
 func (l *load) decodeOneFlow(d *document, path string, n *yaml.Node, to *Flows) {
-	m, ok := l.mapping(d, n, path, "kind", "from", "to", "for", "every", "rate", "size", "sample", "expect")
+	m, ok := l.mapping(d, n, path, "kind", "from", "to", "url", "for", "every", "rate", "size", "sample", "expect")
 	if !ok {
 		return
 	}
@@ -103,7 +106,17 @@ func (l *load) decodeOneFlow(d *document, path string, n *yaml.Node, to *Flows) 
 		Pos: d.pos(n), Kind: m.word("kind", kinds), From: m.ref("from"), To: m.ref("to"), For: m.duration("for"),
 		Every: m.duration("every"), Rate: decode(m, "rate", wantRate, ParseRate), Size: m.integer("size", 16, 65507), Sample: m.duration("sample"),
 	}
-	for _, key := range []string{"kind", "from", "to", "for"} {
+	want, other := "to", "url"
+	if f.Kind.Value == string(emu.HTTPFlow) {
+		want, other = "url", "to"
+		if f.URL = m.url("url"); f.URL.IsSet() {
+			f.Host = urlHost(f.URL)
+		}
+	}
+	if f.Kind.IsSet() && m.get(other) != nil {
+		l.reportAt(d, keyNode(n, other), Diagnostic{Rule: "ambiguous", Message: fmt.Sprintf("%s: a %s flow has no %s, want %s", path, f.Kind.Value, other, want)})
+	}
+	for _, key := range []string{"kind", "from", want, "for"} {
 		if m.get(key) == nil {
 			l.reportAt(d, n, Diagnostic{Rule: "missing-value", Message: fmt.Sprintf("%s: no %s, want one", path, key)})
 		}
@@ -124,9 +137,9 @@ func (l *load) decodeOneFlow(d *document, path string, n *yaml.Node, to *Flows) 
 
 // flowExpect are the checks of a flow, and the kinds that have them.
 var flowExpect = map[string]string{
-	"goodput": "bulk requests connects udp", "loss": "requests connects udp ping",
-	"p50": "bulk requests connects udp ping", "p99": "bulk requests connects udp ping",
-	"max": "bulk requests connects udp ping", "recovers": "bulk requests connects udp ping", "retransmits": "bulk requests",
+	"goodput": "bulk requests connects udp http", "loss": "requests connects udp ping http",
+	"p50": "bulk requests connects udp ping http", "p99": "bulk requests connects udp ping http",
+	"max": "bulk requests connects udp ping http", "recovers": "bulk requests connects udp ping http", "retransmits": "bulk requests",
 }
 
 func (l *load) decodeFlowExpect(d *document, path string, n *yaml.Node, kind string) (e FlowExpect) {
@@ -159,13 +172,22 @@ func (f *Flows) title() string {
 }
 
 func (f *Flow) title() string {
-	return fmt.Sprintf("%s %s -> %s for %v", f.Kind.Value, f.From.Text, f.To.Text, f.For.Value)
+	return fmt.Sprintf("%s %s -> %s for %v", f.Kind.Value, f.From.Text, f.target(), f.For.Value)
+}
+
+// target is what the flow goes to, as written.
+func (f *Flow) target() string {
+	if f.URL.IsSet() {
+		return f.URL.Value
+	}
+	return f.To.Text
 }
 
 func (f *Flows) resolve(l *load, at string) {
 	for i := range f.List {
 		l.resolve(&f.List[i].From, at+".from", RefPod, RefNode, RefHost)
 		l.resolve(&f.List[i].To, at+".to", RefPod, RefNode, RefHost)
+		l.resolve(&f.List[i].Host, at+".url", RefService, RefIngress, RefPod, RefNode, RefHost, RefIP)
 	}
 }
 
@@ -175,6 +197,9 @@ func (f *Flows) play(p *player) {
 		c := emu.FlowConfig{
 			Kind: emu.FlowKind(x.Kind.Value), From: p.machine(x.From), To: p.machine(x.To),
 			For: x.For.Value, Interval: x.Every.Value, Size: x.Size.Value, Sample: x.Sample.Value,
+		}
+		if x.URL.IsSet() {
+			c.URL, c.Connect = x.URL.Value, net.JoinHostPort(p.address(x.Host), strconv.Itoa(x.Host.Port))
 		}
 		if x.Rate.IsSet() {
 			size := max(c.Size, 0)
@@ -258,7 +283,7 @@ type FlowResult struct {
 
 func newFlowResult(f *Flow, r *emu.FlowResult) FlowResult {
 	return FlowResult{
-		Kind: f.Kind.Value, From: f.From.Text, To: f.To.Text, Sent: r.Sent, Received: r.Received, Goodput: r.Goodput,
+		Kind: f.Kind.Value, From: f.From.Text, To: f.target(), Sent: r.Sent, Received: r.Received, Goodput: r.Goodput,
 		P50: r.P50, P99: r.P99, Max: r.Max, LongestGap: r.LongestGap, Retransmits: r.Retransmits, Drops: r.Drops, Series: r.Series,
 	}
 }

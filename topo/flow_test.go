@@ -1,6 +1,8 @@
 package topo
 
 import (
+	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -36,5 +38,35 @@ faults:
 	}
 	if lost != 50 {
 		t.Errorf("%d datagrams lost in the series, want 50", lost)
+	}
+}
+
+// GETs of a Service: each is a connection of its own, so that what happens to one
+// backend is seen by its share of them, and none waits for another.
+func TestHTTPFlow(t *testing.T) {
+	v := runText(t, world+`
+- name: gets
+  flow: {kind: http, from: client, url: "http://web-svc:8080/hostname", for: 2s, every: 100ms, expect: {loss: 20%, p50: 8ms, max: 12ms, recovers: "<600ms"}}
+- flow: {kind: http, from: laptop, url: "http://node1:30080/nosuchpage", for: 300ms, every: 100ms, expect: {loss: 100%, recovers: "300ms"}}
+faults:
+- {at: 550ms, down: {endpoint: web}, for: 400ms}
+`+services)
+	want(t, v)
+	if f := v.Steps[0].Flows[0]; f.Sent != 20 || f.Received != 16 || f.To != "http://web-svc:8080/hostname" {
+		t.Errorf("got %+v, want 16 of 20 of the URL", f)
+	}
+	_, diags := Parse("f.yaml", []byte("pods: [{name: p, ports: [80]}]\nsteps:\n- flow: {kind: http, from: p, to: p, for: 1s}\n- flow: {kind: ping, from: p, url: 'http://p/', for: 1s}\n- flow: {kind: http, from: p, url: p, for: 1s}\n"))
+	var got []string
+	for _, d := range diags {
+		got = append(got, d.String())
+	}
+	if want := []string{
+		"f.yaml:3:9: error: steps[0].flow: no url, want one",
+		"f.yaml:3:31: error: steps[0].flow: a http flow has no to, want url",
+		"f.yaml:4:9: error: steps[1].flow: no to, want one",
+		"f.yaml:4:31: error: steps[1].flow: a ping flow has no url, want to",
+		`f.yaml:5:36: error: steps[2].flow.url: found "p", want a URL such as "http://web:80/"; hint: did you mean "http://p"?`,
+	}; !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }

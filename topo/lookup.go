@@ -1,7 +1,6 @@
 package topo
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"net/netip"
@@ -120,7 +119,7 @@ func (p *player) record(want string, got []string) string {
 
 // ask asks, and returns the records and the name they are of.
 func (k *Lookup) ask(p *player) (records []string, name string, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), stepTimeout)
+	ctx, cancel := p.lab.WithTimeout(stepTimeout)
 	defer cancel()
 	m := p.machine(k.From)
 	if !k.Type.IsSet() && !k.Server.IsSet() {

@@ -144,8 +144,7 @@ func (l *load) decodeHTTP(step mapping, s *Step) {
 	}
 	h := s.HTTP
 	*h = HTTP{From: m.ref("from"), Method: orDefault(m.str("method"), "GET"), Body: m.str("body")}
-	h.URL = decode(m, "url", `a URL such as "http://web:80/"`, func(s string) (string, error) { return s, checkURL(s) })
-	if h.URL.IsSet() {
+	if h.URL = m.url("url"); h.URL.IsSet() {
 		h.Host = urlHost(h.URL)
 	}
 	for k, v := range l.labels(m, "header") {
@@ -154,6 +153,10 @@ func (l *load) decodeHTTP(step mapping, s *Step) {
 		}
 		h.Header[textproto.CanonicalMIMEHeaderKey(k)] = []string{v}
 	}
+}
+
+func (m mapping) url(key string) Field[string] {
+	return decode(m, key, `a URL such as "http://web:80/"`, func(s string) (string, error) { return s, checkURL(s) })
 }
 
 func checkURL(s string) error {
