@@ -164,6 +164,9 @@ func (t *TAP) Name() string { return t.name }
 // Device returns the name of the kernel's device.
 func (t *TAP) Device() string { return t.device }
 
+// Segment returns the name of the segment that it is plugged into.
+func (t *TAP) Segment() string { return t.plug.segment.Name }
+
 // Addr returns the kernel's address on the segment.
 func (t *TAP) Addr() netip.Addr { return t.plug.addr }
 
@@ -192,7 +195,10 @@ func (t *TAP) SetLink(up bool) {
 func (t *TAP) applyLink() { t.plug.cable.SetUp(!t.down && !t.plug.segment.off) }
 
 // ChangeCable is [Machine.ChangeCable] for the one cable of a TAP.
-func (t *TAP) ChangeCable(change func(out, in *link.WireConfig)) (err error) {
+func (t *TAP) ChangeCable(segment string, change func(out, in *link.WireConfig)) (err error) {
+	if segment != "" && segment != t.Segment() {
+		return fmt.Errorf("emu: %s has no cable to segment %q", t.name, segment)
+	}
 	t.lab.drv.Do(func() { err = changeCable(t.name, t.plug.cable, change) })
 	return err
 }

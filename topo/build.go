@@ -41,7 +41,7 @@ func (sc *Scenario) build(cfg RunConfig) (*emu.Lab, error) {
 // populate adds machines, starts the capture, then adds pods and objects, so
 // that the capture shows what a pod says when it starts.
 func (sc *Scenario) populate(lab *emu.Lab, cfg RunConfig) error {
-	if err := sc.addMachines(lab); err != nil {
+	if err := sc.addMachines(lab, cfg); err != nil {
 		return err
 	}
 	if cfg.OnBuild != nil {

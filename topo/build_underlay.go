@@ -52,7 +52,7 @@ func staticRoutes(list []Route) (routes []emu.Route) {
 }
 
 // addMachines adds nodes and hosts, and sets all cables.
-func (sc *Scenario) addMachines(lab *emu.Lab) error {
+func (sc *Scenario) addMachines(lab *emu.Lab, cfg RunConfig) error {
 	u := &sc.Underlay
 	for _, n := range sc.Cluster.Nodes {
 		out, in := u.cable(u.segment(n.Segment), &n.Link)
@@ -75,6 +75,12 @@ func (sc *Scenario) addMachines(lab *emu.Lab) error {
 		}
 	}
 	for _, h := range sc.Hosts {
+		if h.TAP.IsSet() {
+			if err := sc.addTAP(lab, &h, cfg); err != nil {
+				return at(h.TAP.Pos, err)
+			}
+			continue
+		}
 		out, in := u.cable(u.segment(h.Segment), &h.Link)
 		host, err := lab.AddHost(emu.HostConfig{
 			Name: h.Name.Value, Segment: h.Segment, Addr: h.Address.Value, Cable: &out, Routes: staticRoutes(h.Routes), Sysctls: h.Sysctls,

@@ -101,9 +101,16 @@ func (l *load) decodeNode(d *document, p string, n *yaml.Node) {
 }
 
 func (l *load) decodeHost(d *document, p string, n *yaml.Node) {
-	if m, ok := l.mapping(d, n, p, "name", "address", "link", "routes", "ports", "sysctls", "iptables", "ipset", "nftables"); ok {
-		l.sc.Hosts = append(l.sc.Hosts, Host{Name: l.name(m), Address: m.addr("address"), Link: m.link("link"), Routes: l.routes(m), Ports: l.ports(m), Sysctls: l.sysctls(m), Rules: l.rules(m)})
+	m, ok := l.mapping(d, n, p, "name", "address", "link", "routes", "ports", "sysctls", "iptables", "ipset", "nftables", "tap", "netns")
+	if !ok {
+		return
 	}
+	h := Host{
+		Name: l.name(m), Address: m.addr("address"), Link: m.link("link"), Routes: l.routes(m), Ports: l.ports(m), Sysctls: l.sysctls(m), Rules: l.rules(m),
+		TAP: m.str("tap"), Netns: m.str("netns"), routesSet: m.get("routes") != nil,
+	}
+	l.sc.Hosts = append(l.sc.Hosts, h)
+	l.checkTAP(m, h)
 }
 
 // name decodes the name of a node, host, pod or container, which must be present

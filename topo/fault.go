@@ -73,7 +73,7 @@ func (f *Fault) what() string {
 }
 
 func (f *Fault) resolve(l *load, at string) {
-	l.resolve(&f.Link, at+".link", RefNode, RefHost, RefPod)
+	l.resolve(&f.Link, at+".link", RefNode, RefHost, RefTAP, RefPod)
 	l.resolve(&f.Node, at+".node", RefNode)
 	l.resolve(&f.Lease, at+".lease", RefNode)
 	l.resolve(&f.Endpoint, at+".endpoint", RefPod)
@@ -108,6 +108,10 @@ func (f *Fault) disrupt(lab *emu.Lab) (undo func() error, err error) {
 func (f *Fault) turn(lab *emu.Lab, up bool) error {
 	switch {
 	case f.Link.IsSet():
+		if f.Link.Kind == RefTAP {
+			lab.TAP(f.Link.Name).SetLink(up)
+			return nil
+		}
 		m := machineOf(lab, f.Link)
 		if m == nil {
 			return errGone(f.Link)

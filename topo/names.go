@@ -17,6 +17,7 @@ type names struct {
 	owners   map[string]*Pod // first pod of a workload, by kind/namespace/name: "deployment/default/web"
 	nodes    map[string]bool
 	hosts    map[string]bool
+	taps     map[string]bool // hosts that are real
 	services map[string]bool // by namespace/name
 	ingress  map[string]bool // host names of Ingress rules
 	spaces   map[string][]string
@@ -25,7 +26,7 @@ type names struct {
 
 func newNames(sc *Scenario) *names {
 	n := &names{
-		pods: map[string]*Pod{}, owners: map[string]*Pod{}, nodes: map[string]bool{}, hosts: map[string]bool{},
+		pods: map[string]*Pod{}, owners: map[string]*Pod{}, nodes: map[string]bool{}, hosts: map[string]bool{}, taps: map[string]bool{},
 		services: map[string]bool{}, ingress: map[string]bool{}, spaces: map[string][]string{},
 	}
 	for _, p := range sc.Pods {
@@ -54,7 +55,11 @@ func newNames(sc *Scenario) *names {
 		n.know(node.Name.Value, "")
 	}
 	for _, h := range sc.Hosts {
-		n.hosts[h.Name.Value] = true
+		if h.TAP.IsSet() {
+			n.taps[h.Name.Value] = true
+		} else {
+			n.hosts[h.Name.Value] = true
+		}
 		n.know(h.Name.Value, "")
 	}
 	for _, r := range sc.Underlay.Routers {
@@ -83,10 +88,10 @@ var workloadKinds = map[string]string{
 	"daemonset": "daemonset", "ds": "daemonset", "replicaset": "replicaset", "rs": "replicaset",
 }
 
-var refKindNames = map[RefKind]string{RefPod: "pod", RefNode: "node", RefHost: "host", RefService: "service", RefIP: "IP address", RefIngress: "ingress host"}
+var refKindNames = map[RefKind]string{RefPod: "pod", RefNode: "node", RefHost: "host", RefTAP: "real host", RefService: "service", RefIP: "IP address", RefIngress: "ingress host"}
 
 // everyName are the kinds of things that have a name.
-var everyName = []RefKind{RefPod, RefNode, RefHost, RefService, RefIngress}
+var everyName = []RefKind{RefPod, RefNode, RefHost, RefTAP, RefService, RefIngress}
 
 // clusterDomain ends the names under which DNS knows Services.
 const clusterDomain = ".cluster.local"
@@ -157,6 +162,8 @@ func (n *names) find(k RefKind, namespace, name, workload string) (Ref, bool) {
 		return Ref{Kind: k, Name: name}, n.nodes[name]
 	case RefHost:
 		return Ref{Kind: k, Name: name}, n.hosts[name]
+	case RefTAP:
+		return Ref{Kind: k, Name: name}, n.taps[name]
 	case RefIngress:
 		return Ref{Kind: k, Name: name}, n.ingress[name]
 	case RefService:
@@ -251,7 +258,7 @@ func (l *load) resolveSteps() {
 		s := &l.sc.Steps[i]
 		at := fmt.Sprintf("steps[%d].%s", i, s.Verb())
 		from := func(r *Ref) { l.resolve(r, at+".from", RefPod, RefNode, RefHost) }
-		to := func(r *Ref) { l.resolve(r, at+".to", RefPod, RefService, RefNode, RefHost, RefIP) }
+		to := func(r *Ref) { l.resolve(r, at+".to", RefPod, RefService, RefNode, RefHost, RefTAP, RefIP) }
 		switch {
 		case s.Action != nil:
 			s.Action.resolve(l, at)
@@ -261,7 +268,7 @@ func (l *load) resolveSteps() {
 		case s.HTTP != nil:
 			from(&s.HTTP.From)
 			// as DNS in a pod would: Services before what only podwire can name
-			l.resolve(&s.HTTP.Host, at+".url", RefService, RefIngress, RefPod, RefNode, RefHost, RefIP)
+			l.resolve(&s.HTTP.Host, at+".url", RefService, RefIngress, RefPod, RefNode, RefHost, RefTAP, RefIP)
 		case s.TCP != nil:
 			from(&s.TCP.From)
 			to(&s.TCP.To)
@@ -272,6 +279,6 @@ func (l *load) resolveSteps() {
 			l.resolve(&s.Exec.On, at+".on", RefPod, RefNode, RefHost)
 		}
 		l.resolveTranslated(&s.Expect, fmt.Sprintf("steps[%d]", i))
-		l.resolve(&s.Expect.SourceIP, fmt.Sprintf("steps[%d].expect.sourceIP", i), RefIP, RefPod, RefNode, RefHost, RefService)
+		l.resolve(&s.Expect.SourceIP, fmt.Sprintf("steps[%d].expect.sourceIP", i), RefIP, RefPod, RefNode, RefHost, RefTAP, RefService)
 	}
 }

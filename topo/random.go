@@ -170,7 +170,9 @@ func (r *RandomFaults) targets(l *load) *randomTargets {
 		t.to = append(t.to, n.Name.Value)
 	}
 	for _, h := range sc.Hosts {
-		add(&t.hosts, h.Name.Value)
+		if !h.TAP.IsSet() {
+			add(&t.hosts, h.Name.Value)
+		}
 	}
 	for _, p := range sc.Pods {
 		name := p.Name.Value

@@ -28,6 +28,8 @@ type RunConfig struct {
 
 	// OnStep is called before each step: its number from 1, their count, name.
 	OnStep func(n, of int, name string)
+
+	noTAPs bool // leave hosts that are real away
 }
 
 // readyTimeout is how long the first step waits for the daemons of the design to
@@ -135,7 +137,7 @@ func (sc *Scenario) Lab(cfg RunConfig, f func(*emu.Lab) error) (err error) {
 // ports that clash, an MTU too small for the design, nodes that the design
 // cannot join on this network.
 func (sc *Scenario) Check(settle func()) Diagnostics {
-	lab, err := sc.build(RunConfig{Settle: settle})
+	lab, err := sc.build(RunConfig{Settle: settle, noTAPs: true})
 	if err != nil {
 		return Diagnostics{sc.cannotBuild(err)}
 	}
@@ -251,6 +253,8 @@ func (p *player) address(r Ref) string {
 		return p.lab.Machine(r.Namespace + "/" + r.Name).Addr().String()
 	case RefNode, RefHost:
 		return p.lab.Machine(r.Name).Addr().String()
+	case RefTAP:
+		return p.lab.TAP(r.Name).Addr().String()
 	case RefIP:
 		return r.Addr.String()
 	case RefService:

@@ -76,6 +76,13 @@ type Host struct {
 	Ports   []ContainerPort   // that it answers on, as a pod does
 	Sysctls map[string]string // kernel parameters, by name
 	Rules   Rules             // netfilter rules
+
+	// TAP, if set, says that the host is real: this machine's kernel, joined by a
+	// TAP device of that name. Then it has no ports, sysctls and rules.
+	TAP   Field[string]
+	Netns Field[string] // of the device; see emu.TAPConfig
+
+	routesSet bool // Routes were written, if only as none
 }
 
 // Pod is one pod to run, whichever way it was declared.
@@ -224,6 +231,7 @@ const (
 	RefPod
 	RefNode
 	RefHost
+	RefTAP // a host that is real
 	RefService
 	RefIngress // a host name that an Ingress rule declares
 	RefIP

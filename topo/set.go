@@ -40,7 +40,7 @@ func (l *load) linkTarget(m mapping) LinkTarget {
 }
 
 func (t *LinkTarget) resolve(l *load, at string) {
-	l.resolve(&t.Link, at+".link", RefNode, RefHost)
+	l.resolve(&t.Link, at+".link", RefNode, RefHost, RefTAP)
 	for _, f := range []Field[string]{t.To, t.Segment} {
 		l.checkSegmentName(f)
 	}
@@ -67,18 +67,42 @@ func (t *LinkTarget) String() string {
 	return t.Link.Text
 }
 
+// cabled is what has a cable to a segment: a machine, a TAP.
+type cabled interface {
+	ChangeCable(segment string, change func(out, in *link.WireConfig)) error
+}
+
+// machines returns those whose cables are meant, and the segment that they lead to.
+func (t *LinkTarget) machines(lab *emu.Lab) (list []cabled, segment string) {
+	switch {
+	case t.Segment.IsSet():
+		for _, m := range lab.SegmentMachines(t.Segment.Value) {
+			list = append(list, m)
+		}
+		for _, tap := range lab.TAPs() {
+			if tap.Segment() == t.Segment.Value {
+				list = append(list, tap)
+			}
+		}
+		return list, t.Segment.Value
+	case t.Link.Kind == RefTAP:
+		return []cabled{lab.TAP(t.Link.Name)}, t.To.Value
+	}
+	if m := machineOf(lab, t.Link); m != nil {
+		list = append(list, m)
+	}
+	return list, t.To.Value
+}
+
 // change changes every cable of the target at one instant, and returns what
 // gives them back the settings that they had.
 func (t *LinkTarget) change(lab *emu.Lab, change func(out, in *link.WireConfig)) (undo func() error, err error) {
-	machines, segment := []*emu.Machine{machineOf(lab, t.Link)}, t.To.Value
-	if t.Segment.IsSet() {
-		machines, segment = lab.SegmentMachines(t.Segment.Value), t.Segment.Value
+	machines, segment := t.machines(lab)
+	if len(machines) == 0 && t.Link.IsSet() {
+		return nil, errGone(t.Link)
 	}
 	var undos []func() error
 	for _, m := range machines {
-		if m == nil {
-			return nil, errGone(t.Link)
-		}
 		var out, in link.WireConfig
 		if err := m.ChangeCable(segment, func(o, i *link.WireConfig) {
 			out, in = *o, *i
@@ -86,7 +110,9 @@ func (t *LinkTarget) change(lab *emu.Lab, change func(out, in *link.WireConfig))
 		}); err != nil {
 			return nil, err
 		}
-		undos = append(undos, func() error { return m.SetCable(segment, out, in) })
+		undos = append(undos, func() error {
+			return m.ChangeCable(segment, func(o, i *link.WireConfig) { *o, *i = out, in })
+		})
 	}
 	return func() (err error) {
 		for _, u := range undos {

@@ -203,7 +203,9 @@ func scenarioMachines(file string) []string {
 		names = append(names, strings.TrimPrefix(p.Key(), "default/"))
 	}
 	for _, h := range sc.Hosts {
-		names = append(names, h.Name.Value)
+		if !h.TAP.IsSet() { // it is real
+			names = append(names, h.Name.Value)
+		}
 	}
 	return append(names, "gateway")
 }

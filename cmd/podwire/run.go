@@ -327,6 +327,9 @@ func (ch interrupt) then(clean func()) {
 	}()
 }
 
+// again lets the next signal end the process, for one who will not wait.
+func (ch interrupt) again() { signal.Reset(os.Interrupt, syscall.SIGTERM) }
+
 // stop gives the signals their usual effect again.
 func (ch interrupt) stop() {
 	signal.Stop(ch)
