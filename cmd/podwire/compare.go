@@ -85,7 +85,7 @@ The last one depends on this host, and is only measured if it is asked for.`,
 
 // run measures and prints.
 func (f *compareFlags) run(c *cobra.Command, file string) error {
-	sc, err := load(c, file, "")
+	sc, err := load(c, "", file)
 	if err != nil {
 		return err
 	}
