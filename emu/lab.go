@@ -16,6 +16,7 @@ import (
 	"github.com/podwire/podwire/link"
 	"github.com/podwire/podwire/overlay"
 	"github.com/podwire/podwire/stack"
+	"github.com/podwire/podwire/stack/conntrack"
 )
 
 // Config describes a lab. The zero value is a lab of no nodes, flannel's VXLAN
@@ -63,6 +64,13 @@ type Config struct {
 	// Proxy is the mode in which Services are served, one of [ProxyModes]. If empty,
 	// [ProxyIPTables].
 	Proxy string
+
+	// ConntrackRace has the nodes process packets that come in one instant at once,
+	// as on several CPUs, which two datagrams of one socket can lose against each
+	// other: "drop" as Linux 5.0 to 5.6 drops the second if it was sent to another
+	// endpoint, "resolve" as kernels since then let it pass. If empty, packets come
+	// one after another. See conntrack.Race.
+	ConntrackRace string
 
 	// LoadBalancers is the pool of addresses for Services of type LoadBalancer, a
 	// range within the underlay. One node answers ARP requests for each address and
@@ -202,6 +210,8 @@ func (c *Config) check(d overlay.Design) error {
 		return fmt.Errorf("emu: pod CIDR %v: want an IPv4 prefix", c.PodCIDR)
 	case c.Nodes < 0:
 		return fmt.Errorf("emu: %d nodes, want 0 or more", c.Nodes)
+	case races[c.ConntrackRace] == conntrack.NoRace && c.ConntrackRace != "":
+		return fmt.Errorf("emu: conntrack race %q, want drop or resolve", c.ConntrackRace)
 	case c.ProxySyncDelay < 0:
 		return fmt.Errorf("emu: proxy sync delay %v, want 0 or more", c.ProxySyncDelay)
 	case c.VethLatency < 0:

@@ -92,6 +92,9 @@ func (l *Lab) addNode(n *Node, cfg NodeConfig) error {
 	return l.cluster.AddNode(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: cfg.Name, Labels: cfg.Labels}})
 }
 
+// races are the values of Config.ConntrackRace.
+var races = map[string]conntrack.Race{"": conntrack.NoRace, "drop": conntrack.RaceDrop, "resolve": conntrack.RaceResolve}
+
 // nodeKernel is the kernel of a node as kubelet and kube-proxy set it, or, on a
 // host without Kubernetes, as dockerd does.
 func (l *Lab) nodeKernel() stack.Config {
@@ -102,7 +105,7 @@ func (l *Lab) nodeKernel() stack.Config {
 	return stack.Config{
 		Forward: true, BridgeNetfilter: true,
 		RouteLocalnet: l.cfg.Proxy == ProxyIPTables || l.cfg.Proxy == ProxySocket, // for node ports on 127.0.0.1
-		Conntrack:     conntrack.Config{Timeouts: timeouts},
+		Conntrack:     conntrack.Config{Timeouts: timeouts, Race: races[l.cfg.ConntrackRace]},
 	}
 }
 

@@ -78,6 +78,7 @@ func (h *Host) hook(at netfilter.Hook, p *packet) bool {
 		}
 	}
 	if h.nf.tracks && (at == netfilter.Postrouting || at == netfilter.Input) && !h.track.Confirm(h.now(), p.conn) {
+		h.note(p, func() string { return "nf_conntrack: insert failed" })
 		h.drop(p, DropConntrack)
 		return false
 	}

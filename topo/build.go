@@ -27,6 +27,7 @@ func (sc *Scenario) build(cfg RunConfig) (*emu.Lab, error) {
 		Settle:   cfg.Settle,
 
 		Proxy: sc.Cluster.Proxy.Value, ProxySyncDelay: sc.Cluster.ProxySyncDelay.Value, LoadBalancers: sc.Cluster.LoadBalancers.Value,
+		ConntrackRace: sc.Cluster.ConntrackRace.Value,
 	})
 	if err != nil {
 		return nil, at(u.Pos, err)

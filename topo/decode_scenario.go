@@ -49,7 +49,7 @@ func (l *load) decodeCluster(top mapping) {
 	if n == nil {
 		return
 	}
-	m, ok := l.mapping(top.d, n, "cluster", "design", "nodes", "podCIDR", "serviceCIDR", "proxy", "proxySyncDelay", "dns", "loadBalancers", "sysctls")
+	m, ok := l.mapping(top.d, n, "cluster", "design", "nodes", "podCIDR", "serviceCIDR", "proxy", "proxySyncDelay", "dns", "loadBalancers", "conntrackRace", "sysctls")
 	if !ok {
 		return
 	}
@@ -63,6 +63,7 @@ func (l *load) decodeCluster(top mapping) {
 	c.ProxySyncDelay = m.duration("proxySyncDelay")
 	c.DNS = m.boolean("dns")
 	c.LoadBalancers = m.prefix("loadBalancers")
+	c.ConntrackRace = m.word("conntrackRace", []string{"drop", "resolve"})
 	c.PodCIDR = m.prefix("podCIDR")
 	c.ServiceCIDR = m.prefix("serviceCIDR")
 	c.Sysctls = l.sysctls(m)

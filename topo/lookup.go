@@ -20,6 +20,7 @@ type Lookup struct {
 	Name   Field[string]
 	Type   Field[string]     // of records: A, SRV, PTR ...; not set: addresses
 	Server Field[netip.Addr] // to ask instead of the nameservers of resolv.conf
+	Count  Field[int]        // lookups one after another; default 1
 	// Expect are the records that must come back, in any order, as `dig +short`
 	// prints them; names of pods and Services stand for their addresses. One word,
 	// NXDOMAIN or NODATA, is that there must be none.
@@ -32,12 +33,13 @@ var lookupTypes = []string{"A", "AAAA", "CNAME", "NS", "PTR", "SOA", "SRV", "TXT
 func (l *load) decodeLookup(step mapping, s *Step) {
 	k := &Lookup{}
 	s.Action = k
-	m, ok := l.verb(step, "lookup", []string{"from", "name"}, "type", "server", "expect")
+	m, ok := l.verb(step, "lookup", []string{"from", "name"}, "type", "server", "count", "expect")
 	if !ok {
 		return
 	}
 	k.From, k.Name, k.Server = m.ref("from"), decode(m, "name", "a name such as web or web.prod", parseDomain), m.addr("server")
 	k.Type = m.word("type", lookupTypes)
+	k.Count = orDefault(m.integer("count", 1, 10_000), 1)
 	n := m.get("expect")
 	if n == nil {
 		return
@@ -80,6 +82,21 @@ func (k *Lookup) resolve(l *load, at string) {
 }
 
 func (k *Lookup) play(p *player) {
+	for range k.Count.Value {
+		checks, began := len(p.result.Checks), p.lab.Now()
+		k.once(p)
+		p.result.Took, p.timed = max(p.result.Took, p.lab.Now()-began), true // of several the slowest counts
+		if p.err != nil || !p.result.Passed {
+			return
+		}
+		if checks > 0 {
+			p.result.Checks = p.result.Checks[:checks] // the same again
+		}
+	}
+}
+
+// once looks up once and checks what came back.
+func (k *Lookup) once(p *player) {
 	got, name, err := k.ask(p)
 	p.result.Outcome = fmt.Sprintf("%s: %s", name, strings.Join(got, ", "))
 	if len(k.Expect.Value) == 0 {

@@ -50,6 +50,9 @@ type Cluster struct {
 	// LoadBalancers is the pool of addresses for Services of type LoadBalancer,
 	// within the underlay. If not set, such a Service waits for one.
 	LoadBalancers Field[netip.Prefix]
+	// ConntrackRace is drop or resolve: what becomes of the second of two datagrams
+	// that race. If not set, none do. See emu.Config.
+	ConntrackRace Field[string]
 	Nodes         []Node            // default two, node1 and node2
 	Sysctls       map[string]string // kernel parameters of every node, by name
 }

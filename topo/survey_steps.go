@@ -234,7 +234,7 @@ func (s *surveyor) name(o *Object, svc *corev1.Service, qtype string, want []str
 	pos, _ := o.Position("metadata.name")
 	name := svc.Name + "." + svc.Namespace
 	k := &Lookup{
-		From: s.asker(s.askers()[0].Name.Value), Name: Field[string]{name, pos}, Type: Field[string]{qtype, pos}, Expect: Field[[]string]{want, pos},
+		From: s.asker(s.askers()[0].Name.Value), Name: Field[string]{name, pos}, Type: Field[string]{qtype, pos}, Expect: Field[[]string]{want, pos}, Count: Field[int]{Value: 1},
 	}
 	s.add(Step{Pos: pos, Name: Field[string]{Value: fmt.Sprintf("Service %s, its name in DNS", strings.TrimPrefix(svc.Namespace+"/"+svc.Name, "default/"))}, Action: k})
 }

@@ -12,8 +12,8 @@ import (
 
 var conntrackCommand = Command{
 	Name:    "conntrack",
-	Usage:   "{-L|-D|-C|-F} [-p PROTO] [-s ADDR] [-d ADDR] [--sport N] [--dport N] [--reply-src ADDR] [--reply-dst ADDR]",
-	Summary: "list, delete, count and flush tracked connections",
+	Usage:   "{-L|-D|-C|-F|-S} [-p PROTO] [-s ADDR] [-d ADDR] [--sport N] [--dport N] [--reply-src ADDR] [--reply-dst ADDR]",
+	Summary: "list, delete, count and flush tracked connections; -S counters",
 	run:     (*call).conntrack,
 }
 
@@ -36,7 +36,7 @@ func (f *flowFilter) match(e *conntrack.Entry) bool {
 var flowProtos = map[string]uint8{"": 0, "icmp": 1, "tcp": 6, "udp": 17, "sctp": 132, "gre": 47}
 
 func (c *call) conntrack() error {
-	var list, del, count, flush bool
+	var list, del, count, flush, stats bool
 	var proto string
 	var f flowFilter
 	addrs := map[string]*netip.Addr{"src": &f.src, "dst": &f.dst, "reply-src": &f.replySrc, "reply-dst": &f.replyDst}
@@ -46,6 +46,7 @@ func (c *call) conntrack() error {
 		fs.BoolVarP(&del, "delete", "D", false, "")
 		fs.BoolVarP(&count, "count", "C", false, "")
 		fs.BoolVarP(&flush, "flush", "F", false, "")
+		fs.BoolVarP(&stats, "stats", "S", false, "")
 		fs.StringVarP(&proto, "proto", "p", "", "")
 		text["src"], text["dst"] = fs.StringP("src", "s", "", ""), fs.StringP("dst", "d", "", "")
 		text["reply-src"], text["reply-dst"] = fs.StringP("reply-src", "r", "", ""), fs.StringP("reply-dst", "q", "", "")
@@ -58,7 +59,7 @@ func (c *call) conntrack() error {
 		return err
 	}
 	commands := 0
-	for _, on := range []bool{list, del, count, flush} {
+	for _, on := range []bool{list, del, count, flush, stats} {
 		if on {
 			commands++
 		}
@@ -66,7 +67,7 @@ func (c *call) conntrack() error {
 	f.proto, ok = flowProtos[proto]
 	switch {
 	case commands != 1:
-		return c.misused("found %d commands, want one of -L, -D, -C and -F", commands)
+		return c.misused("found %d commands, want one of -L, -D, -C, -F and -S", commands)
 	case len(args) > 0 && args[0] != "conntrack":
 		return c.misused("table %q, want conntrack", args[0])
 	case !ok:
@@ -79,7 +80,24 @@ func (c *call) conntrack() error {
 			}
 		}
 	}
+	if stats {
+		return c.flowStats()
+	}
 	return c.flows(&f, del, count, flush)
+}
+
+// flowStats prints the table's counters as conntrack -S does, for the one CPU that
+// there is.
+func (c *call) flowStats() error {
+	var s conntrack.Stats
+	c.do(func() {
+		if table := c.host.Conntrack(); table != nil {
+			s = table.Stats()
+		}
+	})
+	c.printf("cpu=0   \tfound=0 invalid=%d insert=0 insert_failed=%d drop=%d early_drop=%d error=%d search_restart=0 clash_resolve=%d chaintoolong=0 \n",
+		s.Invalid, s.InsertFailed, s.Drop, s.EarlyDrop, s.ICMPError, s.ClashResolved)
+	return nil
 }
 
 // flows does what conntrack is to do.

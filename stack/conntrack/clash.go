@@ -1,6 +1,30 @@
 package conntrack
 
-import "time"
+import (
+	"slices"
+	"time"
+)
+
+// Race says what becomes of two packets of one UDP flow that come in one instant. On a machine with several CPUs each may
+// look the flow up before the other has put it in the table: both begin it, the nat table decides twice, and the one that
+// comes second to Confirm has lost. A resolver that sends its questions for A and AAAA from one socket makes such pairs;
+// the answer to the question that is lost is waited for in vain, five seconds with glibc.
+//
+// Which of the two is first is the order in which they came. A table without a race is one of a single CPU.
+type Race uint8
+
+// The zero Race is NoRace.
+const (
+	NoRace      Race = iota // each packet is dealt with before the next
+	RaceDrop                // Linux 5.0 to 5.6: if both were translated alike both go on, else the second is dropped (insert_failed)
+	RaceResolve             // Linux since then: the second goes on too, see resolveClash
+)
+
+// unseen reports whether an entry is too young to be found by other packets in its direction: it was put in the table at
+// this very instant, by another CPU.
+func (t *Table) unseen(n *node) bool {
+	return len(t.young) > 0 && n.dir == Original && n.entry.protocol() == protoUDP && n.entry.status&SeenReply == 0 && slices.Contains(t.young, n.entry)
+}
 
 // clashTimeout is how long an entry lives that is found by its replies only.
 const clashTimeout = time.Second
@@ -19,7 +43,7 @@ func (t *Table) resolveClash(e, rival *Entry) bool {
 			return true
 		}
 		reply := &e.node[Reply].key
-		if t.find(reply, t.hash.hash(reply)) == nil {
+		if t.cfg.Race != RaceDrop && t.find(reply, t.hash.hash(reply)) == nil {
 			t.stats.ClashResolved++
 			e.status |= NATClash
 			e.timeout = clashTimeout

@@ -57,6 +57,8 @@ type Config struct {
 	// TCPMaxRetrans is nf_conntrack_tcp_max_retrans: how many retransmissions without an answer bring the timeout down to
 	// Timeouts.TCPMaxRetrans. If zero, 3; 255 at most.
 	TCPMaxRetrans int
+	// Race has packets that come in one instant processed at once, as by several CPUs.
+	Race Race
 }
 
 // withDefaults returns the configuration with the defaults of Linux for what is zero.
@@ -87,6 +89,7 @@ type Table struct {
 
 	hash     hashTable
 	expiry   expiryQueue
+	young    []*Entry             // with Config.Race: those put in the table at this instant
 	bySource map[sourceKey]*Entry // entries with SRC_NAT, newest first
 }
 
@@ -204,7 +207,7 @@ func (t *Table) resolve(p *packet) Conn {
 	for {
 		h := t.hash.hash(&p.key)
 		c := Conn{State: StateEstablished}
-		if n := t.find(&p.key, h); n != nil {
+		if n := t.find(&p.key, h); n != nil && !t.unseen(n) {
 			t.stats.Found++
 			c.Entry, c.Dir = n.entry, n.dir
 			if c.Dir == Original && c.Entry.status&SeenReply == 0 {
@@ -279,4 +282,8 @@ func (t *Table) rival(e *Entry) *Entry {
 }
 
 // advance moves the table's time forward, never back.
-func (t *Table) advance(now time.Duration) { t.now = max(t.now, now) }
+func (t *Table) advance(now time.Duration) {
+	if now > t.now {
+		t.now, t.young = now, t.young[:0]
+	}
+}

@@ -34,6 +34,9 @@ func (t *Table) insert(e *Entry) {
 	e.status |= Confirmed
 	e.deadline = t.now + e.timeout
 	t.hash.link(e)
+	if t.cfg.Race != NoRace {
+		t.young = append(t.young, e)
+	}
 	t.expiry.push(e)
 	t.linkSource(e)
 	t.stats.Insert++
