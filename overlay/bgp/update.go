@@ -43,7 +43,7 @@ func (s *Session) update(body []byte) *notification {
 		t := a.GetType() // of families that were not agreed on
 		return t == bgp.BGP_ATTR_TYPE_MP_REACH_NLRI || t == bgp.BGP_ATTR_TYPE_MP_UNREACH_NLRI
 	})
-	if len(m.NLRI) > 0 {
+	if len(m.NLRI) > 0 && !withdraws(verdict) { // the validator wants attributes that could be read
 		families := map[bgp.Family]bgp.BGPAddPathMode{bgp.RF_IPv4_UC: 0}
 		if _, err := bgp.ValidateUpdateMsg(m, families, !s.peer.internal(), false, false); err != nil {
 			if n := fatal(err); n != nil {
@@ -124,6 +124,8 @@ func (p *Peer) refuses(a *Attrs) string {
 		return fmt.Sprintf("ORIGINATOR_ID %v: loop", a.Originator)
 	case p.cfg.Client && slices.Contains(a.ClusterList, cfg.ClusterID):
 		return fmt.Sprintf("CLUSTER_LIST %v: loop", a.ClusterList)
+	case !a.NextHop.Is4():
+		return fmt.Sprintf("NEXT_HOP %v: want an IPv4 address", a.NextHop)
 	case p.up != nil && a.NextHop == p.up.conn.LocalAddr():
 		return fmt.Sprintf("NEXT_HOP %v is our own", a.NextHop)
 	}
