@@ -20,10 +20,10 @@ type kernelNode struct {
 	podAddr netip.Addr
 }
 
-func newKernelNode(t *testing.T, lab *emu.Lab, podMTU int) *kernelNode {
+func newKernelNode(t *testing.T, lab *emu.Lab, podCIDR string, podMTU int) *kernelNode {
 	t.Helper()
 	n := &kernelNode{
-		netns: newNetns(t), name: "pw0", addr: netip.MustParseAddr("192.168.56.20"), podCIDR: netip.MustParsePrefix("10.244.9.0/24"),
+		netns: newNetns(t), name: "pw0", addr: netip.MustParseAddr("192.168.56.20"), podCIDR: netip.MustParsePrefix(podCIDR),
 	}
 	n.pod, n.podAddr = n.netns.pod(n.podCIDR, podMTU)
 	var err error
@@ -72,7 +72,7 @@ func TestKernelVTEP(t *testing.T) {
 		t.Fatal(err)
 	}
 	list := realTime(t, emu.Config{Nodes: 2}, func(lab *emu.Lab) {
-		k := newKernelNode(t, lab, 1450)
+		k := newKernelNode(t, lab, "10.244.9.0/24", 1450)
 		k.run("ip link add flannel.1 address %v mtu 1450 type vxlan id 1 local %v dev %s dstport 8472 nolearning", mac, k.addr, k.name)
 		k.run("ip addr add %v/32 dev flannel.1 && ip link set flannel.1 up", k.podCIDR.Addr())
 		for _, n := range lab.Nodes() {
@@ -121,7 +121,7 @@ func wantVXLANOfFlannel(t *testing.T, f *frame) {
 // The kernel is a node of a flannel-host-gw cluster: plain routes on both sides.
 func TestKernelHostGW(t *testing.T) {
 	list := realTime(t, emu.Config{Nodes: 1, Design: "flannel-host-gw"}, func(lab *emu.Lab) {
-		k := newKernelNode(t, lab, 1500)
+		k := newKernelNode(t, lab, "10.244.9.0/24", 1500)
 		node := lab.Nodes()[0]
 		k.run("ip route replace %v via %v dev %s", node.PodCIDR(), node.Addr(), k.name)
 		if err := lab.AddForeignNode(emu.ForeignNode{Name: "kernel", Addr: k.addr, PodCIDR: k.podCIDR}); err != nil {

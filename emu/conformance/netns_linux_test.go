@@ -79,6 +79,16 @@ func (n *netns) run(format string, args ...any) {
 	})
 }
 
+// output is what a command of the shell prints in the namespace; if it fails, what
+// it complains of.
+func (n *netns) output(format string, args ...any) (out string) {
+	n.do(func() {
+		b, _ := exec.Command("sh", "-c", fmt.Sprintf(format, args...)).CombinedOutput()
+		out = string(b)
+	})
+	return out
+}
+
 // patience bounds what waits for a kernel, and is never used up.
 const patience = 20 * time.Second
 
@@ -180,7 +190,7 @@ func realTime(t *testing.T, cfg emu.Config, play func(lab *emu.Lab)) frames {
 // bulk is what one direction of a connection carries: many segments, and no two
 // parts of it alike.
 var bulk = func() []byte {
-	b := make([]byte, 256<<10)
+	b := make([]byte, 96<<10)
 	for i, x := 0, uint32(1); i < len(b); i++ {
 		x = x*1664525 + 1013904223
 		b[i] = byte(x >> 24)
