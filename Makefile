@@ -25,9 +25,9 @@ examples: ## Run every example scenario
 	for f in examples/*.yaml examples/manifests/*.yaml; do $$tmp/podwire run $$f; done
 
 # Independent judges that tests ask: a decoder, the real iptables and nft, a BGP
-# speaker. Where they cannot be installed, the tests that want them fail and say how
-# to go without. The policy keeps BIRD from being started as a service.
-tools: ## Install tshark, tcpdump, iptables, nftables, ipset, iproute2 and BIRD if they are missing (Debian, as root)
+# speaker, a browser. Where they cannot be installed, the tests that want them fail
+# and say how to go without. The policy keeps BIRD from being started as a service.
+tools: ## Install tshark, tcpdump, iptables, nftables, ipset, iproute2, BIRD and chromium if they are missing (Debian, as root)
 	@missing=; \
 	command -v tshark >/dev/null || missing="$$missing tshark"; \
 	command -v tcpdump >/dev/null || missing="$$missing tcpdump"; \
@@ -36,11 +36,12 @@ tools: ## Install tshark, tcpdump, iptables, nftables, ipset, iproute2 and BIRD 
 	command -v ip >/dev/null || missing="$$missing iproute2"; \
 	command -v ipset >/dev/null || missing="$$missing ipset"; \
 	command -v bird >/dev/null || missing="$$missing bird2"; \
+	command -v chromium >/dev/null || command -v google-chrome >/dev/null || missing="$$missing chromium"; \
 	if [ -z "$$missing" ]; then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  policy=/usr/sbin/policy-rc.d; \
 	  if [ ! -e $$policy ]; then trap "rm -f $$policy" EXIT; printf '#!/bin/sh\nexit 101\n' >$$policy; chmod +x $$policy; fi; \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing >/dev/null; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
 	else \
 	  echo "Some tests want$$missing: install them (Debian: sudo apt-get install$$missing)." >&2; \
 	fi

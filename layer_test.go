@@ -45,8 +45,9 @@ var layers = map[string][]string{
 	"topo":              {"emu", "emu/shell", "link", "stack", "internal/typo"},
 	"bench":             {"emu", "emu/virtual", "link", "stack"},
 	"bench/ratios":      {"bench"},
+	"bench/report":      {"bench/faceoff"},
 	"bench/faceoff":     {"emu", "emu/explain", "emu/virtual", "link", "overlay"},
-	"cmd/podwire":       {"bench/faceoff", "topo", "emu", "emu/anatomy", "emu/explain", "emu/shell", "internal/typo", "emu/virtual", "overlay", "kube", "pcap", "pcap/diff", "pcap/text"},
+	"cmd/podwire":       {"bench/faceoff", "bench/report", "topo", "emu", "emu/anatomy", "emu/explain", "emu/shell", "internal/typo", "emu/virtual", "overlay", "kube", "pcap", "pcap/diff", "pcap/text"},
 }
 
 // rules are prefixes of import paths that only some packages may use, and why.

@@ -1,0 +1,4 @@
+package report
+
+// Slug is what names and anchors are made with.
+var Slug = slug
