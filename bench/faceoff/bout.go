@@ -32,8 +32,10 @@ var experiments = []struct {
 	groups []string
 	run    func(*bout) error
 }{
-	{"first contact", []string{GroupHeaders, GroupGoodput, GroupLatency, GroupPackets, GroupTables, GroupWires}, (*bout).session},
-	{"streams", []string{GroupGoodput}, (*bout).streams},
+	{"first contact", []string{GroupHeaders, GroupGoodput, GroupMixed, GroupLatency, GroupPackets, GroupTables, GroupWires}, (*bout).session},
+	{"a stream", []string{GroupGoodput}, (*bout).oneWay},
+	{"streams both ways", []string{GroupMixed}, (*bout).bothWays},
+	{"UDP", []string{GroupMixed}, (*bout).halfRate},
 	{"a cable that loses", []string{GroupLoss}, (*bout).loss},
 	{"link loss", []string{GroupRecovery}, (*bout).linkLoss},
 	{"node loss", []string{GroupRecovery}, (*bout).nodeLoss},

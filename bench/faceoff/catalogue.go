@@ -3,7 +3,8 @@ package faceoff
 // Groups of measures, in the order in which they are shown.
 const (
 	GroupHeaders  = "headers"  // what a packet consists of
-	GroupGoodput  = "goodput"  // streams on the scenario's cables
+	GroupGoodput  = "goodput"  // a stream on the scenario's cables, and pings beside it
+	GroupMixed    = "mixed"    // two streams against each other, and UDP, on the same
 	GroupLatency  = "latency"  // round trips, connections, requests
 	GroupPackets  = "packets"  // frames on the underlay
 	GroupLoss     = "loss"     // streams over a cable that loses frames
@@ -15,7 +16,7 @@ const (
 )
 
 // Groups lists all groups, in order.
-var Groups = []string{GroupHeaders, GroupGoodput, GroupLatency, GroupPackets, GroupLoss, GroupRecovery, GroupTables, GroupGrowth, GroupWires, GroupHost}
+var Groups = []string{GroupHeaders, GroupGoodput, GroupMixed, GroupLatency, GroupPackets, GroupLoss, GroupRecovery, GroupTables, GroupGrowth, GroupWires, GroupHost}
 
 // catalogue describes every measure, in the order in which they are shown. An
 // experiment only has to name the value that it has found.
@@ -53,22 +54,31 @@ var catalogue = []Measure{
 		What:  "Goodput as a share of the rate of the cable.",
 		How:   "Goodput over the rate of the slowest cable between the nodes.",
 		Limit: "What headers take: 0.940 at MTU 1500 without a tunnel."},
-	{ID: "goodput-both", Group: GroupGoodput, Title: "goodput, both ways at once", Short: "both ways", Unit: BitRate, Better: Higher,
-		What:  "Payload of two TCP streams against each other, their sum.",
-		How:   "As goodput, each stream at its receiver.",
-		Limit: "Acknowledgements of one stream take room from the data of the other."},
-	{ID: "udp-loss", Group: GroupGoodput, Title: "UDP at half the rate, lost", Short: "UDP lost", Unit: Share, Better: Lower,
-		What:  "Datagrams of 1,000 bytes that never arrive, when their payload alone is half the link rate.",
-		How:   "Numbered datagrams at equal intervals during the window; those that are missing two seconds later are lost.",
-		Limit: "0 unless headers more than double a datagram or the CPU model says otherwise."},
-	{ID: "udp-delay", Group: GroupGoodput, Title: "UDP at half the rate, delay p99", Short: "UDP delay p99", Unit: Seconds, Better: Lower,
-		What:  "How long such a datagram is on its way.",
-		How:   "Each says when it left; the 99th percentile of those that arrived.",
-		Limit: "Latency and serialization of each cable."},
+	{ID: "rtt-loaded-p50", Group: GroupGoodput, Title: "ping p50, loaded", Short: "loaded p50", Unit: Seconds, Better: Lower,
+		What: "Round trip of a ping beside a TCP stream that fills the cable.", How: "50 pings beside the stream of the goodput, right after it has been measured; the median.",
+		Limit: "The queue in front of the cable, which holds what the stream's window allows."},
+	{ID: "rtt-loaded-p90", Group: GroupGoodput, Title: "ping p90, loaded", Short: "loaded p90", Unit: Seconds, Better: Lower,
+		What: "The same, the 90th percentile.", How: "Of the same pings.", Limit: "The length of the queue."},
+	{ID: "rtt-loaded-p99", Group: GroupGoodput, Title: "ping p99, loaded", Short: "loaded p99", Unit: Seconds, Better: Lower, Key: true,
+		What: "The same, the 99th percentile.", How: "Of the same pings.", Limit: "The length of the queue."},
+
 	{ID: "goodput-core", Group: GroupGoodput, Title: "goodput per core", Short: "per core", Unit: BitRate, Better: Higher,
 		What:  "Goodput over the number of busy cores of the busier node.",
 		How:   "Only with the CPU model: from the busy time of the cores in the window.",
 		Limit: "Cycles per packet of the design, as the CPU model has them."},
+
+	{ID: "goodput-both", Group: GroupMixed, Title: "goodput, both ways at once", Short: "both ways", Unit: BitRate, Better: Higher,
+		What:  "Payload of two TCP streams against each other, their sum.",
+		How:   "As goodput, each stream at its receiver.",
+		Limit: "Acknowledgements of one stream take room from the data of the other."},
+	{ID: "udp-loss", Group: GroupMixed, Title: "UDP at half the rate, lost", Short: "UDP lost", Unit: Share, Better: Lower,
+		What:  "Datagrams of 1,000 bytes that never arrive, when their payload alone is half the link rate.",
+		How:   "Numbered datagrams at equal intervals during the window; those that are missing two seconds later are lost.",
+		Limit: "0 unless headers more than double a datagram or the CPU model says otherwise."},
+	{ID: "udp-delay", Group: GroupMixed, Title: "UDP at half the rate, delay p99", Short: "UDP delay p99", Unit: Seconds, Better: Lower,
+		What:  "How long such a datagram is on its way.",
+		How:   "Each says when it left; the 99th percentile of those that arrived.",
+		Limit: "Latency and serialization of each cable."},
 
 	{ID: "connect-cold", Group: GroupLatency, Title: "first connection", Short: "first connect", Unit: Seconds, Better: Lower,
 		What:  "Time to open the very first TCP connection between the pods: ARP, tunnel handshakes and all.",
@@ -94,13 +104,6 @@ var catalogue = []Measure{
 		What: "The same, the 90th percentile.", How: "Of the same pings.", Limit: "As the median: an idle network has no queue."},
 	{ID: "rtt-p99", Group: GroupLatency, Title: "ping p99, idle", Short: "ping p99", Unit: Seconds, Better: Lower,
 		What: "The same, the 99th percentile.", How: "Of the same pings.", Limit: "As the median; what is more is ARP or a handshake."},
-	{ID: "rtt-loaded-p50", Group: GroupLatency, Title: "ping p50, loaded", Short: "loaded p50", Unit: Seconds, Better: Lower,
-		What: "Round trip of a ping beside a TCP stream that fills the cable.", How: "50 pings beside the stream of the goodput, right after it has been measured; the median.",
-		Limit: "The queue in front of the cable, which holds what the stream's window allows."},
-	{ID: "rtt-loaded-p90", Group: GroupLatency, Title: "ping p90, loaded", Short: "loaded p90", Unit: Seconds, Better: Lower,
-		What: "The same, the 90th percentile.", How: "Of the same pings.", Limit: "The length of the queue."},
-	{ID: "rtt-loaded-p99", Group: GroupLatency, Title: "ping p99, loaded", Short: "loaded p99", Unit: Seconds, Better: Lower, Key: true,
-		What: "The same, the 99th percentile.", How: "Of the same pings.", Limit: "The length of the queue."},
 
 	{ID: "frames-mb", Group: GroupPackets, Title: "frames to move 1 MB", Short: "frames/MB", Unit: Count, Better: Lower, Key: true,
 		What:  "Frames that all nodes send to move 1,000,000 bytes in one TCP connection, both directions.",
@@ -172,8 +175,8 @@ var catalogue = []Measure{
 		What: "The same with 10 Gbit/s.", How: "As goodput.", Limit: "Rate and headers."},
 	{ID: "goodput-25g", Group: GroupWires, Title: "goodput at 25 Gbit/s", Short: "25 Gbit/s", Unit: BitRate, Better: Higher,
 		What: "The same with 25 Gbit/s.", How: "As goodput.", Limit: "Rate and headers, and the send buffer over the round trip if that is less."},
-	{ID: "goodput-wan", Group: GroupWires, Title: "goodput over a WAN", Short: "WAN", Unit: BitRate, Better: Higher,
-		What: "The same when the receiver's cable is the preset wan: 1 Gbit/s, 22.5 ms each way, 0.01 % loss.", How: "At the receiving program, for 1 s after 1 s.", Limit: "The send buffer over the round trip, and CUBIC's window at that loss. A matter of chance: use --seeds."},
+	{ID: "goodput-wan", Group: GroupWires, Title: "10 MB over a WAN", Short: "10 MB, WAN", Unit: BitRate, Better: Higher,
+		What: "Payload per second of a transfer of 10,000,000 bytes when the receiver's cable is the preset wan: 1 Gbit/s, 22.5 ms each way, 0.01 % loss.", How: "From connect() to the last byte, slow start included.", Limit: "Slow start, the send buffer over the round trip, and chance: whether one of 7,000 frames is lost, and when. Use --seeds."},
 	{ID: "goodput-9000", Group: GroupWires, Title: "goodput at MTU 9000", Short: "MTU 9000", Unit: BitRate, Better: Higher, Key: true,
 		What: "Goodput on the scenario's cables when the underlay's MTU is 9000.", How: "As goodput.", Limit: "Rate and headers, which are a smaller share of larger packets."},
 

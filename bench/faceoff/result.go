@@ -60,7 +60,7 @@ type Topology struct {
 	Segments []Segment `json:"segments"`
 	Machines []Machine `json:"machines"` // nodes, then routers and hosts
 	Pods     []Pod     `json:"pods"`
-	Links    []Link    `json:"links"` // cables
+	Links    []Link    `json:"links"` // cables from machines to segments
 }
 
 // Segment is a switch of the underlay.
@@ -115,7 +115,7 @@ type Layer struct {
 	Name      string `json:"name"` // Ethernet, IPv4, UDP, VXLAN, TCP, payload, ...
 	Offset    int    `json:"offset"`
 	Bytes     int    `json:"bytes"`
-	Role      string `json:"role"`                // underlay, tunnel, pod, payload or padding
+	Role      string `json:"role"`                // underlay, tunnel, pod or payload
 	Encrypted bool   `json:"encrypted,omitempty"` // what is known of it is known from before it was encrypted
 	Text      string `json:"text,omitempty"`      // what it says: addresses, ports, VNI
 }

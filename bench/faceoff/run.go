@@ -58,7 +58,7 @@ func Run(s *Scene, cfg Config) (*Result, error) {
 		return nil, err
 	}
 	var fitting []*fit
-	r := &Result{Schema: SchemaID, Designs: []Design{}, Unfit: []Unfit{}, Warnings: []string{}, Series: []Series{}, Calibration: []Calibration{}, Verdict: []string{}}
+	r := &Result{Schema: SchemaID, Designs: []Design{}, Unfit: []Unfit{}, Measures: []Measure{}, Warnings: []string{}, Series: []Series{}, Calibration: []Calibration{}, Verdict: []string{}}
 	for _, f := range fits {
 		if f.reason != "" {
 			r.Unfit = append(r.Unfit, Unfit{f.design.Name, f.reason})

@@ -11,8 +11,8 @@ import (
 // samples bring differs by less than a thousandth from what the four before have
 // brought. Should that not happen, the last window counts.
 const (
-	samples  = 8  // in a window
-	patience = 12 // windows
+	samples  = 8 // in a window
+	patience = 8 // windows
 	steadily = 0.001
 )
 

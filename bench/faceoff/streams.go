@@ -16,7 +16,7 @@ const noRate = "no cable between the pods has a rate"
 // window is how long a stream is measured on a cable of that rate: thousands of
 // frames, and many round trips.
 func (b *bout) window(rate int64) time.Duration {
-	const frames, bits = 4000, (1500 + link.EthernetHeader + link.FrameOverhead) * 8
+	const frames, bits = 2400, (1500 + link.EthernetHeader + link.FrameOverhead) * 8
 	window := max(time.Duration(frames*bits*1e9/float64(rate)), 2*samples*b.fit.rtt)
 	if b.cfg.Window > 0 {
 		window = b.cfg.Window
@@ -30,24 +30,20 @@ func limit(rate int64, p *Packet) float64 {
 	return float64(rate) * float64(p.payload()) / float64(p.Bytes+link.FrameOverhead)
 }
 
-// streams measures streams on the scenario's own cables.
-func (b *bout) streams() error {
-	ids := []string{"goodput", "goodput-limit", "efficiency", "goodput-both", "udp-loss", "udp-delay", "rtt-loaded-p50", "rtt-loaded-p90", "rtt-loaded-p99"}
-	if b.fit.rate == 0 {
-		b.skip(noRate, ids...)
-		return nil
+// unrated reports whether there is no rate to measure against, and notes that.
+func (b *bout) unrated(ids ...string) bool {
+	if b.fit.rate > 0 {
+		return false
 	}
-	if err := b.oneWay(); err != nil {
-		return err
-	}
-	if err := b.bothWays(); err != nil {
-		return err
-	}
-	return b.halfRate()
+	b.skip(noRate, ids...)
+	return true
 }
 
 // oneWay is one stream, and then, while it goes on, pings beside it.
 func (b *bout) oneWay() error {
+	if b.unrated("goodput", "goodput-limit", "efficiency", "rtt-loaded-p50", "rtt-loaded-p90", "rtt-loaded-p99") {
+		return nil
+	}
 	window := b.window(b.fit.rate)
 	return b.enterKnown(0, func(f *field) error {
 		var loaded emu.FlowResult
@@ -101,6 +97,9 @@ func (b *bout) judge(goodput float64, retransmits uint64, s *stream) {
 
 // bothWays is two streams against each other.
 func (b *bout) bothWays() error {
+	if b.unrated("goodput-both") {
+		return nil
+	}
 	return b.enterKnown(0, func(f *field) error {
 		there, back := newStream(b.window(b.fit.rate)), newStream(b.window(b.fit.rate))
 		there.also, back.also = back.done, there.done
@@ -115,6 +114,9 @@ func (b *bout) bothWays() error {
 
 // halfRate sends datagrams at half the rate.
 func (b *bout) halfRate() error {
+	if b.unrated("udp-loss", "udp-delay") {
+		return nil
+	}
 	const size = 1000
 	window := b.window(b.fit.rate)
 	return b.enterKnown(0, func(f *field) error {
@@ -171,8 +173,7 @@ func (b *bout) wires() error {
 	if err := b.wan(); err != nil {
 		return err
 	}
-	if b.fit.rate == 0 {
-		b.skip(noRate, "goodput-9000")
+	if b.unrated("goodput-9000") {
 		return nil
 	}
 	return b.stream("goodput-9000", 9000, b.window(b.fit.rate), nil)
@@ -198,7 +199,7 @@ func (b *bout) stream(id string, mtu int, window time.Duration, change func(*lin
 	})
 }
 
-// wan measures a stream over a path that is long and loses frames.
+// wan moves bytes over a path that is long and loses frames.
 func (b *bout) wan() error {
 	return b.enterKnown(0, func(f *field) error {
 		_, to := f.nodes()
@@ -210,8 +211,12 @@ func (b *bout) wan() error {
 		if err != nil {
 			return err
 		}
-		r, err := f.flow(emu.FlowConfig{Kind: emu.BulkFlow, For: 2 * time.Second, Omit: time.Second})
-		if err == nil {
+		r, err := f.flow(emu.FlowConfig{Kind: emu.BulkFlow, For: 10 * time.Minute, Bytes: 10 * megabyte, Sample: 100 * time.Millisecond})
+		switch {
+		case err != nil:
+		case r.Received < 10*megabyte:
+			b.skip(fmt.Sprintf("%d of %d bytes arrived in 10 minutes", r.Received, 10*megabyte), "goodput-wan")
+		default:
 			b.set("goodput-wan", r.Goodput)
 		}
 		return err

@@ -14,7 +14,8 @@ type table struct {
 
 // groupTitles say what the measures of a group have in common.
 var groupTitles = map[string]string{
-	GroupHeaders: "Headers: what a packet consists of", GroupGoodput: "Goodput: streams on the scenario's cables",
+	GroupHeaders: "Headers: what a packet consists of", GroupGoodput: "Goodput: a stream on the scenario's cables, and pings beside it",
+	GroupMixed:   "Mixed: streams both ways, and UDP",
 	GroupLatency: "Latency: round trips, requests, connections", GroupPackets: "Packets: frames on the underlay",
 	GroupLoss: "Loss: a cable that loses frames", GroupRecovery: "Recovery: after faults", GroupTables: "Tables: what the fullest node remembers",
 	GroupGrowth: "Growth: what a node remembers more for each", GroupWires: "Wires: one stream on other cables",

@@ -34,7 +34,7 @@ func scaled(v float64, zero string, scales []scale) string {
 		return zero
 	}
 	for _, s := range scales {
-		if math.Abs(v) >= s.factor*(1-1e-9) || s == scales[len(scales)-1] {
+		if math.Abs(v) >= s.factor*(1-5e-5) || s == scales[len(scales)-1] {
 			return digits(v/s.factor, 4) + " " + s.unit
 		}
 	}

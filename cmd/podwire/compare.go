@@ -41,7 +41,7 @@ var comparisons = map[string]func(*compareFlags, io.Writer, *faceoff.Result) err
 func newCompare() *cobra.Command {
 	var f compareFlags
 	c := &cobra.Command{
-		Use:   "compare FILE",
+		Use:   "compare FILE [MANIFEST...]",
 		Short: "Measure the network of a scenario under several designs, side by side",
 		Long: `compare builds the network of a scenario under each design and measures it between
 two pods: what a design adds to packets, MTU and MSS, goodput and its share of the
@@ -61,8 +61,16 @@ The last one depends on this host, and is only measured if it is asked for.`,
   podwire compare examples/faceoff.yaml --only goodput,loss --seeds 10
   podwire compare examples/racks.yaml --from a --to c -o markdown
   podwire compare examples/faceoff.yaml -o json > faceoff.json`,
-		Args: oneFile,
-		RunE: func(c *cobra.Command, args []string) error { return f.run(c, args[0]) },
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return fmt.Errorf("found 0 files, want one or more: %s", c.UseLine())
+			}
+			files, err := expandDirs(args)
+			if err != nil {
+				return err
+			}
+			return f.run(c, files)
+		},
 	}
 	c.Flags().StringSliceVar(&f.designs, "designs", nil, "compare these `designs`, in this order, instead of all that fit")
 	c.Flags().StringSliceVar(&f.groups, "only", nil, "take only these `groups` of measures")
@@ -84,8 +92,8 @@ The last one depends on this host, and is only measured if it is asked for.`,
 }
 
 // run measures and prints.
-func (f *compareFlags) run(c *cobra.Command, file string) error {
-	sc, err := load(c, "", file)
+func (f *compareFlags) run(c *cobra.Command, files []string) error {
+	sc, err := load(c, "", files...)
 	if err != nil {
 		return err
 	}
@@ -95,7 +103,7 @@ func (f *compareFlags) run(c *cobra.Command, file string) error {
 	}
 	onProgress, done := progressLine(c.ErrOrStderr())
 	cfg.OnProgress = onProgress
-	r, err := faceoff.Run(scene(file, sc), cfg)
+	r, err := faceoff.Run(scene(files, sc), cfg)
 	done()
 	if err != nil {
 		return errors.New(strings.TrimPrefix(err.Error(), "faceoff: "))
@@ -142,17 +150,17 @@ func (f *compareFlags) config(sc *topo.Scenario) (faceoff.Config, error) {
 	return cfg, nil
 }
 
-// scene makes a scenario what package faceoff measures. The file is read anew for
+// scene makes a scenario what package faceoff measures. The files are read anew for
 // each lab, because a scenario is not for several at once.
-func scene(file string, sc *topo.Scenario) *faceoff.Scene {
+func scene(files []string, sc *topo.Scenario) *faceoff.Scene {
 	read := func(v faceoff.Variant) (*topo.Scenario, topo.RunConfig, error) {
 		ld := loader()
 		ld.Design = v.Design
-		sc, diags := ld.Load(file)
+		sc, diags := ld.Load(files[0], files[1:]...)
 		return sc, topo.RunConfig{Seed: v.Seed, Design: v.Design, MTU: v.MTU, Settle: v.Settle}, diags.Err()
 	}
 	s := &faceoff.Scene{
-		Name: sc.Name.Value, File: filepath.Base(file),
+		Name: sc.Name.Value, File: filepath.Base(files[0]),
 		Lab: func(v faceoff.Variant, f func(*emu.Lab) error) error {
 			sc, cfg, err := read(v)
 			if err != nil {

@@ -72,7 +72,7 @@ wrong.`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w (see %s --help)", err, c.CommandPath())
 	})
-	root.AddCommand(newRun(), newUp(), newCompare(), newExec(), newShell(), newInspect(), newExplain(), newTcpdump(), newValidate(), newDiff(), newDesigns(), newVersion())
+	root.AddCommand(newRun(), newUp(), newCompare(), newExec(), newShell(), newInspect(), newExplain(), newTcpdump(), newValidate(), newDiff(), newDesigns(), newSchema(), newVersion())
 	return root
 }
 
