@@ -44,6 +44,7 @@ var layers = map[string][]string{
 	"emu/conformance":   {},
 	"topo":              {"emu", "emu/shell", "link", "stack", "internal/typo"},
 	"bench":             {"emu", "emu/virtual", "link", "stack"},
+	"bench/convergence": {"emu", "emu/virtual", "link", "stack"},
 	"bench/ratios":      {"bench"},
 	"bench/report":      {"bench/faceoff"},
 	"bench/faceoff":     {"emu", "emu/explain", "emu/virtual", "link", "overlay"},
