@@ -42,13 +42,14 @@ var layers = map[string][]string{
 	"emu/virtual":       {},
 	"emu/emutest":       {"emu", "emu/virtual", "link"},
 	"emu/conformance":   {},
+	"topo/search":       {},
 	"topo":              {"emu", "emu/shell", "link", "stack", "internal/typo"},
 	"bench":             {"emu", "emu/virtual", "link", "stack"},
 	"bench/convergence": {"emu", "emu/virtual", "link", "stack"},
 	"bench/ratios":      {"bench"},
 	"bench/report":      {"bench/faceoff"},
 	"bench/faceoff":     {"emu", "emu/explain", "emu/virtual", "link", "overlay"},
-	"cmd/podwire":       {"bench/faceoff", "bench/report", "topo", "emu", "emu/anatomy", "emu/explain", "emu/shell", "internal/typo", "emu/virtual", "overlay", "kube", "pcap", "pcap/diff", "pcap/text"},
+	"cmd/podwire":       {"bench/faceoff", "bench/report", "topo", "topo/search", "emu", "emu/anatomy", "emu/explain", "emu/shell", "internal/typo", "emu/virtual", "overlay", "kube", "pcap", "pcap/diff", "pcap/text"},
 }
 
 // rules are prefixes of import paths that only some packages may use, and why.

@@ -39,7 +39,11 @@ func (l *load) decodeScenario(d *document) {
 	})
 	m.list("pods", "a list of pods", func(p string, n *yaml.Node) { l.decodePod(d, p, n) })
 	m.list("steps", "a list of steps", func(p string, n *yaml.Node) { l.decodeStep(d, p, n) })
-	m.list("faults", "a list of faults", func(p string, n *yaml.Node) { l.decodeFault(d, p, n) })
+	if l.Faults == nil {
+		m.list("faults", "a list of faults", func(p string, n *yaml.Node) { l.decodeFault(d, p, n) })
+	} else {
+		l.otherFaults(d, m.node)
+	}
 	l.checkStepOrder()
 	l.decodeCapture(m)
 }

@@ -26,6 +26,9 @@ type Loader struct {
 	// Proxies lists the known values of cluster.proxy, the default first. If empty,
 	// those of emu.ProxyModes.
 	Proxies []string
+	// Faults, if not nil, are taken instead of the scenario's: each is an element
+	// of faults in one line, as Verdict.Drawn has them.
+	Faults []string
 	// Validators holds API-server validation by kind, e.g. "Service". Objects
 	// of a kind without an entry are not validated.
 	Validators map[string]Validator

@@ -154,3 +154,18 @@ func flowMap(pairs ...any) *yaml.Node {
 }
 
 func flowList() *yaml.Node { return &yaml.Node{Kind: yaml.SequenceNode, Style: yaml.FlowStyle} }
+
+// oneLine is a copy of a tree without comments, to be written in one line.
+func oneLine(n *yaml.Node) *yaml.Node {
+	c := &yaml.Node{Kind: n.Kind, Tag: n.Tag, Value: n.Value, Style: n.Style}
+	if n.Kind == yaml.MappingNode || n.Kind == yaml.SequenceNode {
+		c.Style |= yaml.FlowStyle
+	}
+	if n.Kind == yaml.ScalarNode && n.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0 {
+		c.Style = yaml.DoubleQuotedStyle
+	}
+	for _, e := range n.Content {
+		c.Content = append(c.Content, oneLine(e))
+	}
+	return c
+}

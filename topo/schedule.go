@@ -34,6 +34,37 @@ func (sc *Scenario) Schedule(seed uint64) (faults []TimedFault, text []string, e
 	return faults, text, nil
 }
 
+// Elements returns what stands under faults, an element a line, with random ones
+// drawn from a seed: also those that have one of their own.
+func (sc *Scenario) Elements(seed uint64) (elements []string) {
+	for i := range sc.Faults {
+		f := &sc.Faults[i]
+		if f.Random == nil {
+			elements = append(elements, f.Text)
+			continue
+		}
+		r := *f.Random
+		r.Seed = Field[uint64]{}
+		for _, n := range r.draw(seed, f) {
+			elements = append(elements, flowText(n))
+		}
+	}
+	return elements
+}
+
+// otherFaults decodes the faults that the Loader was told to take.
+func (l *load) otherFaults(d *document, at *yaml.Node) {
+	for i, text := range l.Faults {
+		list, err := parseYAML(text)
+		if err != nil || list == nil || list.Kind != yaml.SequenceNode || len(list.Content) != 1 {
+			l.reportAt(d, at, Diagnostic{Rule: "bad-value", Message: fmt.Sprintf("faults[%d]: found %s, want an element of a list", i, quoted(text))})
+			continue
+		}
+		locate(list, at)
+		l.decodeFault(d, fmt.Sprintf("faults[%d]", i), list.Content[0])
+	}
+}
+
 // flowText is an element of a list in one line.
 func flowText(n *yaml.Node) string { return "- " + strings.TrimSpace(render(n)) }
 

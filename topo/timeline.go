@@ -19,6 +19,7 @@ import (
 type TimedFault struct {
 	Pos  Pos
 	path string // in the file, for messages
+	Text string // the element of faults, in one line
 
 	// When it happens first: at a time of the lab's clock, or some time after a
 	// step has ended or begun. One of the three is set; of random faults perhaps
@@ -56,7 +57,7 @@ func (l *load) decodeFault(d *document, path string, n *yaml.Node) {
 		return
 	}
 	f := TimedFault{
-		Pos: d.pos(n), path: path, At: m.duration("at"), After: m.stepTime("after"), With: m.stepTime("with"),
+		Pos: d.pos(n), path: path, Text: flowText(oneLine(n)), At: m.duration("at"), After: m.stepTime("after"), With: m.stepTime("with"),
 		Every: m.duration("every"), Until: m.duration("until"), For: m.duration("for"),
 	}
 	if m.get("random") != nil {

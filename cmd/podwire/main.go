@@ -73,6 +73,7 @@ wrong.`,
 		return fmt.Errorf("%w (see %s --help)", err, c.CommandPath())
 	})
 	root.AddCommand(newRun(), newUp(), newCompare(), newExec(), newShell(), newInspect(), newExplain(), newTcpdump(), newValidate(), newDiff(), newDesigns(), newSchema(), newVersion())
+	root.AddCommand(newWorker()) // hidden: the other end of --seeds and --fuzz-faults
 	return root
 }
 

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -28,6 +29,12 @@ type runFlags struct {
 	design   string
 	realTime bool
 	output   *output
+
+	seeds  string
+	fuzz   bool
+	runs   int
+	budget time.Duration
+	out    string
 }
 
 func newRun() *cobra.Command {
@@ -44,13 +51,23 @@ of every Service from a pod on each node, every node port, load balancer, extern
 IP and health check from outside. What Kubernetes drops there by design is expected
 to time out. The annotation podwire/expect of a Pod or Service (refused, timeout,
 unknown-name ...) says of one that it is there to fail; podwire/ready: "false" of a
-pod, that its readiness probe fails.`,
+pod, that its readiness probe fails.
+
+--seeds plays the scenario with several seeds, each in a process of its own, as many
+at a time as GOMAXPROCS, and reports the spread; a seed that fails is named with the
+command that plays it again. --fuzz-faults looks for a schedule of random faults
+under which a check fails, shrinks it as far as it still does, and writes a scenario
+that fails in the same way: what is drawn is what the scenario has under random, or
+else anything during the time that its steps take.`,
 		Example: `  podwire run examples/quickstart.yaml
   podwire run examples/manifests/04-nodeport.yaml
   podwire run deployment.yaml service.yaml
   podwire run examples/quickstart.yaml --pcap out.pcapng
   podwire run examples/quickstart.yaml --pcap - | wireshark -k -i -
   podwire run examples/quickstart.yaml --design flannel-wireguard
+  podwire run examples/random-faults.yaml --seeds 20
+  podwire run examples/random-faults.yaml --seeds 100-119 -o json
+  podwire run examples/partition-and-heal.yaml --fuzz-faults --runs 100 --out weak.yaml
   podwire run examples/quickstart.yaml -o json`,
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -66,6 +83,11 @@ pod, that its readiness probe fails.`,
 	c.Flags().StringVar(&f.pcap, "pcap", "", "write all packets to this pcapng `file`; - is standard output")
 	f.addBuild(c)
 	c.Flags().BoolVar(&f.realTime, "real-time", false, "let time pass as on the wall instead of jumping from event to event")
+	c.Flags().StringVar(&f.seeds, "seeds", "", "play so many seeds, from the scenario's on, or a range such as `100-119`, and report the spread")
+	c.Flags().BoolVar(&f.fuzz, "fuzz-faults", false, "look for random faults under which a check fails, and shrink them")
+	c.Flags().IntVar(&f.runs, "runs", 200, "of --fuzz-faults: try at most so many schedules before shrinking")
+	c.Flags().DurationVar(&f.budget, "for", 0, "of --fuzz-faults: try for at most this `time`, on the wall; default no limit")
+	c.Flags().StringVar(&f.out, "out", "", "of --fuzz-faults: write the smallest scenario to this `file`; default NAME-shrunk.yaml")
 	f.output = addOutput(c)
 	return c
 }
@@ -99,6 +121,17 @@ func (f *runFlags) run(c *cobra.Command, files []string) error {
 	}
 	if sc.Plain() {
 		sc.Survey()
+	}
+	switch {
+	case f.fuzz:
+		return f.fuzzFaults(c, cfg, sc, files)
+	case f.seeds != "":
+		return f.runSeeds(c, cfg, sc, files)
+	}
+	for _, name := range []string{"runs", "for", "out"} {
+		if c.Flags().Changed(name) {
+			return fmt.Errorf("--%s is of --fuzz-faults, which was not found", name)
+		}
 	}
 	out := c.OutOrStdout()
 	if f.pcap == "-" {

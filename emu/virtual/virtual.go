@@ -32,9 +32,14 @@ const StallAfter = 20 * time.Second
 // an error with its stack. If the bubble makes no progress for StallAfter,
 // because a goroutine in it waits for something that is not part of it, the
 // goroutines are written to standard error, once.
-func Run(f func(settle func()) error) (err error) {
+func Run(f func(settle func()) error) error { return RunOr(StallAfter, nil, f) }
+
+// RunOr is Run with another time for StallAfter. After the report of a bubble
+// that stands still stalled is called, unless it is nil; it may end the process,
+// for nothing else can end that bubble.
+func RunOr(stallAfter time.Duration, stalled func(), f func(settle func()) error) (err error) {
 	var beats atomic.Uint64
-	stop := Watch(os.Stderr, StallAfter, beats.Load)
+	stop := watch(os.Stderr, stallAfter, beats.Load, stalled)
 	defer stop()
 	synctest.Test(&testing.T{}, func(*testing.T) {
 		start, wait := time.Now(), NewSettle()
@@ -86,6 +91,10 @@ func Linger() { time.Sleep(time.Second) }
 // it has not changed for a while of real time. The caller is outside too, and
 // calls stop when the bubble is done.
 func Watch(w io.Writer, after time.Duration, beats func() uint64) (stop func()) {
+	return watch(w, after, beats, nil)
+}
+
+func watch(w io.Writer, after time.Duration, beats func() uint64, stalled func()) (stop func()) {
 	done := make(chan struct{})
 	go func() {
 		last, since := beats(), time.Now()
@@ -101,6 +110,9 @@ func Watch(w io.Writer, after time.Duration, beats func() uint64) (stop func()) 
 				last, since = now, time.Now()
 			} else if time.Since(since) >= after {
 				report(w, after)
+				if stalled != nil {
+					stalled()
+				}
 				return
 			}
 		}
