@@ -36,7 +36,7 @@ var layers = map[string][]string{
 	"emu":               {"link", "stack", "stack/netfilter", "stack/nftables", "stack/conntrack", "overlay", "overlay/bgp", "overlay/wireguard", "kube", "kube/coredns", "emu/resolv", "emu/tap", "pcap"},
 	"emu/resolv":        {},
 	"emu/tap":           {},
-	"emu/shell":         {"emu", "emu/resolv", "pcap", "pcap/text", "link", "stack", "stack/netfilter", "stack/nftables", "stack/conntrack", "internal/typo"},
+	"emu/shell":         {"emu", "emu/resolv", "overlay/bgp", "pcap", "pcap/text", "link", "stack", "stack/netfilter", "stack/nftables", "stack/conntrack", "internal/typo"},
 	"emu/explain":       {"emu", "link", "stack", "pcap", "pcap/text"},
 	"emu/anatomy":       {"emu", "emu/explain", "emu/shell", "link", "overlay"},
 	"emu/virtual":       {},

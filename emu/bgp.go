@@ -283,6 +283,12 @@ func (m *Machine) Speaker() *bgp.Speaker {
 	return nil
 }
 
+// SpeaksBGP reports whether the machine runs a BGP speaker.
+func (m *Machine) SpeaksBGP() (yes bool) {
+	m.lab.drv.Do(func() { yes = m.Speaker() != nil })
+	return yes
+}
+
 // speaking returns the design as one whose nodes speak BGP.
 func (l *Lab) speaking() (overlay.Speaking, error) {
 	s, ok := l.cni.(overlay.Speaking)

@@ -227,6 +227,8 @@ var tables = []struct {
 	{"nft", "nf_tables, kube-proxy's in nftables mode", []string{"nft", "list", "ruleset"}, false},
 	{"conntrack", "tracked connections", []string{"conntrack", "-L"}, false},
 	{"sockets", "TCP and UDP sockets", []string{"ss", "-ai"}, false},
+	{"bgp", "BGP sessions of machines that speak it", []string{"birdcl", "show", "protocols"}, false},
+	{"rib", "all paths that BGP knows", []string{"birdcl", "show", "route", "all"}, false},
 	{"sysctls", "kernel parameters", []string{"sysctl", "-a"}, false},
 }
 
@@ -291,6 +293,9 @@ func (f *labFlags) inspect(c *cobra.Command, file, table string, where []string)
 	t := tables[i]
 	return f.with(c, file, func(lab *emu.Lab) error {
 		machines := lab.Machines()
+		if t.argv[0] == "birdcl" {
+			machines = slices.DeleteFunc(machines, func(m *emu.Machine) bool { return !m.SpeaksBGP() })
+		}
 		if len(where) > 0 {
 			machines = nil
 		}

@@ -47,7 +47,9 @@ type Machine struct {
 	Routes     json.RawMessage `json:"routes"`
 	Neighbours json.RawMessage `json:"neighbours"`
 	FDB        json.RawMessage `json:"fdb"`
-	Rules      []string        `json:"rules"` // iptables-save without what kube-proxy has made
+	Rules      []string        `json:"rules"`         // iptables-save without what kube-proxy has made
+	BGP        []string        `json:"bgp,omitempty"` // birdcl show protocols, on a machine that speaks BGP
+	RIB        []string        `json:"rib,omitempty"` // birdcl show route all
 
 	text []table
 }
@@ -146,6 +148,19 @@ func tables(m *emu.Machine) (Machine, error) {
 			return out, err
 		}
 		*t.into = json.RawMessage(strings.TrimSpace(raw))
+	}
+	if m.SpeaksBGP() {
+		for _, t := range []struct {
+			into    *[]string
+			command string
+		}{{&out.BGP, "birdcl show protocols"}, {&out.RIB, "birdcl show route all"}} {
+			text, err := run(m, t.command)
+			if err != nil {
+				return out, err
+			}
+			out.text = append(out.text, table{t.command, text})
+			*t.into = strings.Split(strings.TrimRight(text, "\n"), "\n")[1:] // without the greeting
+		}
 	}
 	text, err := run(m, "iptables-save")
 	if err != nil {

@@ -58,7 +58,7 @@ func init() {
 	commands = []Command{
 		pingCommand, tracerouteCommand, ipCommand, bridgeCommand, ssCommand,
 		iptablesCommand, iptablesSaveCommand, iptablesRestoreCommand, nftCommand, conntrackCommand, sysctlCommand,
-		tcpdumpCommand, curlCommand, ncCommand, digCommand, nslookupCommand, getentCommand, catCommand, helpCommand,
+		tcpdumpCommand, curlCommand, ncCommand, birdclCommand, digCommand, nslookupCommand, getentCommand, catCommand, helpCommand,
 	}
 }
 
