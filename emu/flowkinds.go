@@ -2,10 +2,8 @@ package emu
 
 import (
 	"bufio"
-	"encoding/binary"
 	"errors"
 	"io"
-	"math"
 	"net"
 	"net/http"
 	"strconv"
@@ -67,19 +65,8 @@ func (f *flow) bulk() error {
 		return err
 	}
 	defer c.Close()
-	f.lab.drv.Do(func() { f.conn = c.(*stack.Conn) })
 	c.SetWriteDeadline(f.lab.Deadline(f.end - f.lab.Now()))
-	buf := make([]byte, 64<<10)
-	left := f.cfg.Bytes
-	if left == 0 {
-		left = math.MaxInt64
-	}
-	for left > 0 {
-		n, err := c.Write(buf[:min(left, int64(len(buf)))])
-		if left -= int64(n); err != nil {
-			break // the deadline, or the network: then the rest of the time is a gap
-		}
-	}
+	f.fill(c.(*stack.Conn))
 	if f.cfg.Bytes > 0 {
 		c.(*stack.Conn).CloseWrite()
 		<-all
@@ -108,16 +95,8 @@ func (f *flow) sink(ln net.Listener) error {
 	}
 	defer c.Close()
 	c.SetReadDeadline(f.lab.Deadline(f.end - f.lab.Now()))
-	buf := make([]byte, 256<<10)
-	for {
-		n, err := c.Read(buf)
-		if n > 0 {
-			f.lab.drv.Do(func() { f.arrived(n, -1, f.lab.drv.Now()) })
-		}
-		if err != nil {
-			return nil
-		}
-	}
+	f.drain(c.(*stack.Conn))
+	return nil
 }
 
 // requests sends requests over one connection, each when it is due or as soon as
@@ -218,11 +197,12 @@ func (f *flow) exchange(addr string, buf []byte) error {
 
 // datagrams sends numbered datagrams that say when they left.
 func (f *flow) datagrams() error {
-	in, err := f.cfg.To.ListenPacket("udp", ":0")
+	f.lab.syncRules()
+	in, err := f.cfg.To.stack.ListenPacket("udp", ":0") // it only receives: no Service to balance
 	if err != nil {
 		return err
 	}
-	f.lab.work(func() error { return f.receive(in) })
+	f.receive(in.(*stack.PacketConn))
 	port := in.LocalAddr().(*net.UDPAddr).Port
 	c, err := f.cfg.From.Dial("udp", net.JoinHostPort(f.cfg.To.addr.String(), strconv.Itoa(port)))
 	if err != nil {
@@ -230,38 +210,9 @@ func (f *flow) datagrams() error {
 		return err
 	}
 	defer c.Close()
-	buf := make([]byte, f.cfg.Size)
-	for due := f.start; due < f.end; due += f.cfg.Interval {
-		f.lab.Sleep(due - f.lab.Now())
-		binary.BigEndian.PutUint64(buf, uint64(f.result.Sent))
-		binary.BigEndian.PutUint64(buf[8:], uint64(due))
-		f.lab.drv.Do(func() { f.left(due) })
-		if _, err := c.Write(buf); err != nil {
-			continue // an ICMP error in answer to an earlier one: it is lost
-		}
-	}
+	f.transmit(c.(*stack.Conn))
 	f.lab.Sleep(f.end + flowGrace - f.lab.Now())
 	return in.Close()
-}
-
-// receive counts datagrams, each once.
-func (f *flow) receive(in net.PacketConn) error {
-	buf := make([]byte, 65535)
-	seen := make(map[uint64]bool)
-	for {
-		n, _, err := in.ReadFrom(buf)
-		if errors.Is(err, net.ErrClosed) {
-			return nil
-		}
-		if err != nil || n < minFlowSize {
-			continue
-		}
-		number, sent := binary.BigEndian.Uint64(buf), time.Duration(binary.BigEndian.Uint64(buf[8:]))
-		if !seen[number] {
-			seen[number] = true
-			f.lab.drv.Do(func() { f.arrived(n, sent, f.lab.drv.Now()) })
-		}
-	}
 }
 
 // pings sends echo requests, each with a socket of its own.

@@ -60,6 +60,7 @@ type Driver struct {
 	beat atomic.Uint64 // when time last moved; a watchdog outside the bubble reads it
 
 	small, large frameList
+	awake        []*sleeper  // to be used again
 	observation  Observation // scratch for Point.tell
 	secrets      []SecretObserver
 
@@ -259,8 +260,7 @@ func (d *Driver) run() (more bool) {
 		case len(d.idle) > 0:
 			d.runIdle()
 		case d.wakes.len() > 0:
-			d.wakes.pop().release()
-			if d.settle != nil {
+			if d.wakeNext() && d.settle != nil {
 				return true
 			}
 		case d.heap.due(d.now):

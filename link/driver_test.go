@@ -3,6 +3,7 @@ package link
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -280,4 +281,48 @@ func BenchmarkTimer(b *testing.B) {
 	for i := 0; b.Loop(); i++ {
 		timers[i%1000].Reset(time.Duration(i*7919) % 100000)
 	}
+}
+
+// A handler runs where a goroutine would be let go: in its turn, and after the
+// events of the instant.
+func TestHandlersTakeTheirTurn(t *testing.T) {
+	inBubble(t, func(t *testing.T, d *Driver) {
+		var order []string
+		first := d.NewHandler(func() { order = append(order, "handler") })
+		w := d.NewWaiter()
+		d.Go(func() {
+			w.Wait()
+			d.Do(func() { order = append(order, "goroutine") })
+		})
+		d.Sleep(0)
+		d.Do(func() {
+			first.Wake()
+			first.Wake() // once is enough
+			w.Wake()
+			d.Soon(func() { order = append(order, "event") })
+		})
+		d.Sleep(0)
+		if want := []string{"event", "handler", "goroutine"}; !slices.Equal(order, want) {
+			t.Errorf("order %q, want %q", order, want)
+		}
+	})
+}
+
+// Every is a goroutine that sleeps between calls, without one.
+func TestEveryKeepsExactTimes(t *testing.T) {
+	inBubble(t, func(t *testing.T, d *Driver) {
+		var at []time.Duration
+		d.Do(func() {
+			d.Every(2*time.Second, func() time.Duration {
+				if at = append(at, d.Now()); len(at) == 3 {
+					return -1
+				}
+				return time.Duration(len(at)) * time.Second
+			})
+		})
+		d.Sleep(time.Minute)
+		if want := []time.Duration{2 * time.Second, 3 * time.Second, 5 * time.Second}; !slices.Equal(at, want) {
+			t.Errorf("called at %v, want %v", at, want)
+		}
+	})
 }

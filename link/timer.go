@@ -54,6 +54,7 @@ func (t *Timer) At() time.Duration {
 type Waiter struct {
 	drv    *Driver
 	ch     chan struct{}
+	handle func() // instead of a goroutine, see NewHandler
 	queued bool
 }
 
@@ -62,6 +63,13 @@ func (d *Driver) NewWaiter() *Waiter {
 	w := &Waiter{drv: d, ch: make(chan struct{}, 1)}
 	return w
 }
+
+// NewHandler returns a waiter that calls f where another would let a goroutine
+// go: in its turn, after the events of the instant, and with the driver's lock
+// held. It does what a goroutine would that calls f and waits again, without the
+// cost of one. Nobody calls its Wait. F must not block, and may be called when
+// nothing has changed.
+func (d *Driver) NewHandler(f func()) *Waiter { return &Waiter{drv: d, handle: f} }
 
 // Wake lets the goroutine in Wait go, or the next one that comes. Goroutines
 // are let go one by one, each after the one before it has blocked again, so
@@ -76,7 +84,9 @@ func (w *Waiter) Wake() {
 		return
 	}
 	if w.drv.closed.Load() {
-		w.release()
+		if w.handle == nil {
+			w.release()
+		}
 		return
 	}
 	w.queued = true
@@ -87,7 +97,13 @@ func (w *Waiter) Wake() {
 // application tells another (a deadline that has passed, a socket closed under
 // a reader): if the network went on in between or not would depend on whether
 // the other one had already begun to wait.
-func (w *Waiter) WakeNow() { w.signal() }
+func (w *Waiter) WakeNow() {
+	if w.handle != nil {
+		w.Wake()
+		return
+	}
+	w.signal()
+}
 
 func (w *Waiter) release() {
 	w.queued = false
@@ -95,6 +111,10 @@ func (w *Waiter) release() {
 }
 
 func (w *Waiter) signal() {
+	if w.handle != nil {
+		w.drv.Post(w.handle)
+		return
+	}
 	select {
 	case w.ch <- struct{}{}:
 	default:
@@ -110,15 +130,35 @@ func (w *Waiter) Wait() {
 	}
 }
 
+// wakeNext lets the next goroutine go and reports that, or calls a handler.
+func (d *Driver) wakeNext() (goroutine bool) {
+	w := d.wakes.pop()
+	if w.handle == nil {
+		w.release()
+		return true
+	}
+	w.queued = false
+	w.handle()
+	return false
+}
+
 // releaseWaiters lets everybody go when the driver ends.
 func (d *Driver) releaseWaiters() {
 	for d.wakes.len() > 0 {
-		d.wakes.pop().release()
+		if w := d.wakes.pop(); w.handle == nil {
+			w.release()
+		}
 	}
 }
 
 // sleepers is the source of the events that end a Sleep: the last of all.
 const sleepers = 1<<32 - 1
+
+// sleeper is what a goroutine in Sleep waits with. They are used again.
+type sleeper struct {
+	wait  *Waiter
+	timer *Timer
+}
 
 // Sleep blocks the calling goroutine for a time of the driver's clock. Unlike
 // time.Sleep it takes its place among simultaneous events by the rule of the
@@ -126,9 +166,36 @@ const sleepers = 1<<32 - 1
 // instant, so that Sleep(0) waits for it. It returns early if the driver is
 // closed.
 func (d *Driver) Sleep(delay time.Duration) {
-	w := d.NewWaiter()
-	d.Do(func() { d.AfterFunc(sleepers, delay, w.Wake) })
-	w.Wait()
+	d.mu.Lock()
+	d.readClock()
+	var s *sleeper
+	if n := len(d.awake); n > 0 {
+		s, d.awake = d.awake[n-1], d.awake[:n-1]
+		s.timer.Reset(delay)
+	} else {
+		s = &sleeper{wait: d.NewWaiter()}
+		s.timer = d.AfterFunc(sleepers, delay, s.wait.Wake)
+	}
+	d.unlockAndKick()
+	s.wait.Wait()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.closed.Load() { // else its timer may still wait
+		d.awake = append(d.awake, s)
+	}
+}
+
+// Every calls f at times of the driver's clock, as a goroutine would that sleeps
+// from one to the next, with the driver's lock held: first after delay, then
+// after what f returns, until that is negative.
+func (d *Driver) Every(delay time.Duration, f func() (next time.Duration)) {
+	var t *Timer
+	w := d.NewHandler(func() {
+		if next := f(); next >= 0 {
+			t.Reset(next)
+		}
+	})
+	t = d.AfterFunc(sleepers, delay, w.Wake)
 }
 
 // Go starts f in a goroutine of its own, as an event: after what is running

@@ -24,10 +24,11 @@ type Conn struct {
 	endpoint
 	local, remote net.Addr
 	cfg           SocketConfig
-	pending       pending      // written by the application, not yet taken by gVisor
-	finish        bool         // close when pending is empty
-	failed        error        // what became of pending
-	hard          atomic.Value // of a UDP socket: the syscall.Errno to report next, see datagramError
+	pending       pending           // written by the application, not yet taken by gVisor
+	finish        bool              // close when pending is empty
+	failed        error             // what became of pending
+	taken         tcpip.SliceWriter // scratch of readNow
+	hard          atomic.Value      // of a UDP socket: the syscall.Errno to report next, see datagramError
 }
 
 // maxPending bounds what Write takes beyond the socket's own buffer in virtual
@@ -130,7 +131,7 @@ func (c *Conn) names() {
 // await waits until the handshake is over.
 func (c *Conn) await(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() {
-		c.host.drv.Do(c.write.wait.Wake)
+		c.host.drv.Do(c.write.wait.Load().Wake)
 	})
 	defer stop()
 	return c.attempt(&c.write, func() (bool, error) {
@@ -175,28 +176,34 @@ func (c *Conn) Read(b []byte) (n int, err error) {
 	if len(b) == 0 {
 		return 0, nil
 	}
-	err = c.attempt(&c.read, func() (bool, error) {
-		if err := c.takeHard("read"); err != nil {
-			return false, err
-		}
-		w := tcpip.SliceWriter(b)
-		res, terr := c.ep.Read(&w, tcpip.ReadOptions{})
-		switch terr.(type) {
-		case nil:
-			n = res.Count
-			c.ep.ModerateRecvBuf(n) // what is read fast may come faster: tcp_rmem, tcp_moderate_rcvbuf
-			return false, nil
-		case *tcpip.ErrWouldBlock:
-			return true, nil
-		case *tcpip.ErrClosedForReceive:
-			return false, io.EOF
-		}
-		return false, sysErr("read", terr)
+	err = c.attempt(&c.read, func() (again bool, err error) {
+		n, again, err = c.readNow(b)
+		return again, err
 	})
 	if err == io.EOF {
 		return n, err
 	}
 	return n, opError("read", c.net, c.local, c.remote, err)
+}
+
+// readNow reads what is there. The caller holds the lock.
+func (c *Conn) readNow(b []byte) (n int, again bool, err error) {
+	if err := c.takeHard("read"); err != nil {
+		return 0, false, err
+	}
+	c.taken = b
+	res, terr := c.ep.Read(&c.taken, tcpip.ReadOptions{})
+	c.taken = nil
+	switch terr.(type) {
+	case nil:
+		c.ep.ModerateRecvBuf(res.Count) // what is read fast may come faster: tcp_rmem, tcp_moderate_rcvbuf
+		return res.Count, false, nil
+	case *tcpip.ErrWouldBlock:
+		return 0, true, nil
+	case *tcpip.ErrClosedForReceive:
+		return 0, false, io.EOF
+	}
+	return 0, false, sysErr("read", terr)
 }
 
 // Write implements net.Conn. In virtual time it takes up to 4 MiB more than
@@ -206,27 +213,32 @@ func (c *Conn) Write(b []byte) (n int, err error) {
 		return c.writeDatagram(b)
 	}
 	err = c.attempt(&c.write, func() (bool, error) {
-		if c.failed != nil {
-			return false, c.failed
-		}
-		if c.finish {
-			return false, net.ErrClosed
-		}
-		if c.pending.Len() == 0 {
-			m, err := c.push(bytes.NewReader(b[n:]))
-			n += m
-			if err != nil {
-				return false, err
-			}
-		}
-		if c.host.drv.Virtual() {
-			m := min(len(b)-n, maxPending-c.pending.Len())
-			c.pending.write(b[n : n+m])
-			n += m
-		}
-		return n < len(b), nil
+		m, err := c.writeNow(b[n:])
+		n += m
+		return err == nil && n < len(b), err
 	})
 	return n, opError("write", c.net, c.local, c.remote, err)
+}
+
+// writeNow takes what there is room for. The caller holds the lock.
+func (c *Conn) writeNow(b []byte) (n int, err error) {
+	if c.failed != nil {
+		return 0, c.failed
+	}
+	if c.finish {
+		return 0, net.ErrClosed
+	}
+	if c.pending.Len() == 0 {
+		if n, err = c.push(bytes.NewReader(b)); err != nil {
+			return n, err
+		}
+	}
+	if c.host.drv.Virtual() {
+		m := min(len(b)-n, maxPending-c.pending.Len())
+		c.pending.write(b[n : n+m])
+		n += m
+	}
+	return n, nil
 }
 
 // push gives gVisor as much of what r has as it takes. The caller holds the lock.
@@ -261,24 +273,29 @@ func (c *Conn) flush() {
 	if c.pending.Len() == 0 && c.finish {
 		c.end()
 	}
-	c.write.wait.Wake()
+	c.write.wait.Load().Wake()
 	c.host.sockets.touched()
 }
 
 // writeDatagram sends one datagram to the peer.
 func (c *Conn) writeDatagram(b []byte) (n int, err error) {
-	err = c.attempt(&c.write, func() (bool, error) {
-		if err := c.takeHard("write"); err != nil {
-			return false, err
-		}
-		m, terr := c.ep.Write(bytes.NewReader(b), tcpip.WriteOptions{})
-		if _, block := terr.(*tcpip.ErrWouldBlock); block {
-			return true, nil
-		}
-		n = int(m)
-		return false, sysErr("write", terr)
+	err = c.attempt(&c.write, func() (again bool, err error) {
+		n, again, err = c.sendNow(b)
+		return again, err
 	})
 	return n, opError("write", c.net, c.local, c.remote, err)
+}
+
+// sendNow sends one datagram to the peer. The caller holds the lock.
+func (c *Conn) sendNow(b []byte) (n int, again bool, err error) {
+	if err := c.takeHard("write"); err != nil {
+		return 0, false, err
+	}
+	m, terr := c.ep.Write(bytes.NewReader(b), tcpip.WriteOptions{})
+	if _, block := terr.(*tcpip.ErrWouldBlock); block {
+		return 0, true, nil
+	}
+	return int(m), false, sysErr("write", terr)
 }
 
 // CloseWrite sends a FIN after what was written, and leaves the other

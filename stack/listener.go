@@ -185,18 +185,26 @@ func (h *Host) ListenPacket(network, address string) (net.PacketConn, error) {
 // ReadFrom implements net.PacketConn. A datagram longer than b is cut.
 func (c *PacketConn) ReadFrom(b []byte) (n int, from net.Addr, err error) {
 	err = c.attempt(&c.read, func() (bool, error) {
-		w := tcpip.SliceWriter(b)
-		res, terr := c.ep.Read(&w, tcpip.ReadOptions{NeedRemoteAddr: true})
-		switch terr.(type) {
-		case nil:
-			n, from = res.Count, net.UDPAddrFromAddrPort(addrPort(res.RemoteAddr))
-			return false, nil
-		case *tcpip.ErrWouldBlock:
-			return true, nil
+		res, again, err := c.receiveNow(b, true)
+		if n = res.Count; err == nil && !again {
+			from = net.UDPAddrFromAddrPort(addrPort(res.RemoteAddr))
 		}
-		return false, sysErr("recvfrom", terr)
+		return again, err
 	})
 	return n, from, opError("read", c.net, c.addr, nil, err)
+}
+
+// receiveNow reads a datagram that is there. The caller holds the lock.
+func (c *PacketConn) receiveNow(b []byte, who bool) (res tcpip.ReadResult, again bool, err error) {
+	w := tcpip.SliceWriter(b)
+	res, terr := c.ep.Read(&w, tcpip.ReadOptions{NeedRemoteAddr: who})
+	switch terr.(type) {
+	case nil:
+		return res, false, nil
+	case *tcpip.ErrWouldBlock:
+		return res, true, nil
+	}
+	return res, false, sysErr("recvfrom", terr)
 }
 
 // WriteTo implements net.PacketConn. The address is a *net.UDPAddr or one that

@@ -1,6 +1,9 @@
 package stack
 
-import "io"
+import (
+	"io"
+	"sync"
+)
 
 // pendingChunk is how much a piece of pending holds.
 const pendingChunk = 64 << 10
@@ -9,11 +12,18 @@ const pendingChunk = 64 << 10
 // kept in pieces, so that what moves through it is never moved within it. The
 // zero value is empty.
 type pending struct {
-	chunks [][]byte // the first begins at start, each but the last is full
+	chunks []chunk // the first begins at start, each but the last is full
 	start  int
 	size   int
-	spare  [][]byte
 }
+
+type chunk struct {
+	buf *[pendingChunk]byte
+	n   int // bytes used
+}
+
+// chunks that connections are done with.
+var spareChunks = sync.Pool{New: func() any { return new([pendingChunk]byte) }}
 
 // Len returns how many bytes wait.
 func (p *pending) Len() int { return p.size }
@@ -22,25 +32,14 @@ func (p *pending) Len() int { return p.size }
 func (p *pending) write(b []byte) {
 	p.size += len(b)
 	for len(b) > 0 {
-		last := len(p.chunks) - 1
-		if last < 0 || len(p.chunks[last]) == pendingChunk {
-			p.chunks = append(p.chunks, p.chunk())
-			last++
+		if n := len(p.chunks); n == 0 || p.chunks[n-1].n == pendingChunk {
+			p.chunks = append(p.chunks, chunk{buf: spareChunks.Get().(*[pendingChunk]byte)})
 		}
-		c := p.chunks[last]
-		n := min(len(b), pendingChunk-len(c))
-		p.chunks[last] = append(c, b[:n]...)
+		c := &p.chunks[len(p.chunks)-1]
+		n := copy(c.buf[c.n:], b)
+		c.n += n
 		b = b[n:]
 	}
-}
-
-func (p *pending) chunk() []byte {
-	if n := len(p.spare); n > 0 {
-		c := p.spare[n-1]
-		p.spare = p.spare[:n-1]
-		return c
-	}
-	return make([]byte, 0, pendingChunk)
 }
 
 // discard forgets the first n bytes; there are as many.
@@ -48,11 +47,9 @@ func (p *pending) discard(n int) {
 	p.size -= n
 	p.start += n
 	gone := 0
-	for gone < len(p.chunks) && p.start >= len(p.chunks[gone]) {
-		p.start -= len(p.chunks[gone])
-		if len(p.spare) < 2 {
-			p.spare = append(p.spare, p.chunks[gone][:0])
-		}
+	for gone < len(p.chunks) && p.start >= p.chunks[gone].n {
+		p.start -= p.chunks[gone].n
+		spareChunks.Put(p.chunks[gone].buf)
 		gone++
 	}
 	if gone > 0 {
@@ -63,7 +60,7 @@ func (p *pending) discard(n int) {
 }
 
 // reset forgets everything.
-func (p *pending) reset() { *p = pending{} }
+func (p *pending) reset() { p.discard(p.size) }
 
 // reader returns a reader of what waits, which stays.
 func (p *pending) reader() pendingReader {
@@ -88,9 +85,9 @@ func (r *pendingReader) Read(b []byte) (n int, err error) {
 	}
 	for n < len(b) && r.left > 0 {
 		c := r.p.chunks[r.chunk]
-		m := copy(b[n:], c[r.at:])
+		m := copy(b[n:], c.buf[r.at:c.n])
 		n, r.at, r.left = n+m, r.at+m, r.left-m
-		if r.at == len(c) {
+		if r.at == c.n {
 			r.chunk, r.at = r.chunk+1, 0
 		}
 	}

@@ -33,13 +33,14 @@ type endpoint struct {
 // side is one direction of a socket.
 type side struct {
 	turn    chan struct{} // holds one token; who has it may wait
-	wait    *link.Waiter
+	wait    atomic.Pointer[link.Waiter]
 	timer   *link.Timer
 	expired atomic.Bool
 }
 
 func (s *side) init(d *link.Driver) {
-	s.turn, s.wait = make(chan struct{}, 1), d.NewWaiter()
+	s.turn = make(chan struct{}, 1)
+	s.wait.Store(d.NewWaiter())
 	s.turn <- struct{}{}
 }
 
@@ -59,10 +60,10 @@ func (e *endpoint) init(h *Host, network string) {
 func (e *endpoint) watch(writable func()) {
 	e.entry = waiter.NewFunctionEntry(waiter.EventIn|waiter.EventOut|waiter.EventErr|waiter.EventHUp, func(m waiter.EventMask) {
 		if m&(waiter.EventIn|waiter.EventErr|waiter.EventHUp) != 0 {
-			e.read.wait.Wake()
+			e.read.wait.Load().Wake()
 		}
 		if m&(waiter.EventOut|waiter.EventErr|waiter.EventHUp) != 0 {
-			e.write.wait.Wake()
+			e.write.wait.Load().Wake()
 			if writable != nil {
 				writable()
 			}
@@ -80,12 +81,7 @@ func (e *endpoint) attempt(s *side, try func() (again bool, err error)) error {
 		var again bool
 		var err error
 		e.serialized(func() {
-			switch {
-			case e.closed.Load() || e.host.sockets.closed.Load() || e.host.drv.Closed():
-				err = net.ErrClosed
-			case s.expired.Load():
-				err = os.ErrDeadlineExceeded
-			default:
+			if err = e.ended(s); err == nil {
 				// Nothing to drain for: what a call finds waiting has come in with a
 				// packet, and that has seen to it.
 				again, err = try()
@@ -94,8 +90,19 @@ func (e *endpoint) attempt(s *side, try func() (again bool, err error)) error {
 		if !again {
 			return err
 		}
-		s.wait.Wait()
+		s.wait.Load().Wait()
 	}
+}
+
+// ended returns why nothing can be tried any more, or nil.
+func (e *endpoint) ended(s *side) error {
+	switch {
+	case e.closed.Load() || e.host.sockets.closed.Load() || e.host.drv.Closed():
+		return net.ErrClosed
+	case s.expired.Load():
+		return os.ErrDeadlineExceeded
+	}
+	return nil
 }
 
 // serialized calls f under the driver's lock in virtual time. In real time
@@ -121,12 +128,12 @@ func (e *endpoint) setDeadline(s *side, t time.Time) {
 		left := t.Sub(e.host.drv.Epoch()) - e.host.now()
 		if left <= 0 {
 			s.expired.Store(true)
-			s.wait.WakeNow()
+			s.wait.Load().WakeNow()
 			return
 		}
 		s.timer = e.host.drv.AfterFunc(e.host.source, left, func() {
 			s.expired.Store(true)
-			s.wait.Wake()
+			s.wait.Load().Wake()
 		})
 	})
 }
@@ -157,7 +164,7 @@ func (e *endpoint) shut() {
 		if s.timer != nil {
 			s.timer.Stop()
 		}
-		s.wait.WakeNow()
+		s.wait.Load().WakeNow()
 	}
 	e.host.sockets.touched()
 }

@@ -91,8 +91,8 @@ func (n *netstack) datagramError(msg []byte, quoted ipv4) {
 			continue
 		}
 		c.hard.Store(e)
-		c.read.wait.Wake()
-		c.write.wait.Wake()
+		c.read.wait.Load().Wake()
+		c.write.wait.Load().Wake()
 		return
 	}
 }
