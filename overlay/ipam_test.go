@@ -51,3 +51,27 @@ func TestHostLocalOfSmallRanges(t *testing.T) {
 		equal(t, "addresses of "+subnet, len(seen), want)
 	}
 }
+
+// An address that is asked for is given if it is one, free and in the range.
+func TestHostLocalTakesWhatIsAskedFor(t *testing.T) {
+	p := newHostLocal(netip.MustParsePrefix("10.244.1.0/24"))
+	for _, c := range []struct{ addr, want string }{
+		{"10.244.1.7", ""},
+		{"10.244.1.7", "overlay: host-local: requested IP address 10.244.1.7 is not available"},
+		{"10.244.1.1", "overlay: host-local: requested IP address 10.244.1.1 is the gateway's"},
+		{"10.244.1.0", "overlay: host-local: requested IP address 10.244.1.0 is not in range set: 10.244.1.0/24"},
+		{"10.244.1.255", "overlay: host-local: requested IP address 10.244.1.255 is not in range set: 10.244.1.0/24"},
+		{"10.244.2.7", "overlay: host-local: requested IP address 10.244.2.7 is not in range set: 10.244.1.0/24"},
+	} {
+		got := ""
+		if err := p.take(netip.MustParseAddr(c.addr)); err != nil {
+			got = err.Error()
+		}
+		equal(t, c.addr, got, c.want)
+	}
+	for range 5 {
+		if a, err := p.next(); err != nil || a.String() == "10.244.1.7" {
+			t.Errorf("next gave %v, %v, want one that is free", a, err)
+		}
+	}
+}

@@ -10,7 +10,7 @@ import (
 	"github.com/podwire/podwire/emu"
 )
 
-// addSeeds gives a fuzz test the seed manifests, two examples and every mistake of
+// addSeeds gives a fuzz test the seed manifests, four examples and every mistake of
 // the table.
 func addSeeds(f *testing.F) {
 	f.Helper()
@@ -18,7 +18,7 @@ func addSeeds(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	for _, path := range append(files, "../examples/quickstart.yaml", "../examples/docker-bridge.yaml") {
+	for _, path := range append(files, "../examples/quickstart.yaml", "../examples/docker-bridge.yaml", "../examples/random-faults.yaml", "../examples/address-conflict.yaml") {
 		data, err := os.ReadFile(path)
 		if err != nil {
 			f.Fatal(err)

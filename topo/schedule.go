@@ -40,7 +40,7 @@ func (sc *Scenario) Elements(seed uint64) (elements []string) {
 	for i := range sc.Faults {
 		f := &sc.Faults[i]
 		if f.Random == nil {
-			elements = append(elements, f.Text)
+			elements = append(elements, f.Text())
 			continue
 		}
 		r := *f.Random

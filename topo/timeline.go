@@ -19,7 +19,7 @@ import (
 type TimedFault struct {
 	Pos  Pos
 	path string // in the file, for messages
-	Text string // the element of faults, in one line
+	node *yaml.Node
 
 	// When it happens first: at a time of the lab's clock, or some time after a
 	// step has ended or begun. One of the three is set; of random faults perhaps
@@ -35,6 +35,9 @@ type TimedFault struct {
 
 	Random *RandomFaults // instead: faults that are drawn when the scenario is played
 }
+
+// Text returns the element of faults as it was written, in one line.
+func (f *TimedFault) Text() string { return flowText(oneLine(f.node)) }
 
 // StepTime is some time after a step has ended, or begun.
 type StepTime struct {
@@ -57,7 +60,7 @@ func (l *load) decodeFault(d *document, path string, n *yaml.Node) {
 		return
 	}
 	f := TimedFault{
-		Pos: d.pos(n), path: path, Text: flowText(oneLine(n)), At: m.duration("at"), After: m.stepTime("after"), With: m.stepTime("with"),
+		Pos: d.pos(n), path: path, node: n, At: m.duration("at"), After: m.stepTime("after"), With: m.stepTime("with"),
 		Every: m.duration("every"), Until: m.duration("until"), For: m.duration("for"),
 	}
 	if m.get("random") != nil {

@@ -146,7 +146,7 @@ func (f *runFlags) schedules(ctx context.Context, j job, sc *topo.Scenario, r *f
 			random = true
 			continue
 		}
-		j.Faults = append(j.Faults, sc.Faults[i].Text)
+		j.Faults = append(j.Faults, sc.Faults[i].Text())
 	}
 	got, err := j.do(ctx)
 	if err != nil {

@@ -1,0 +1,55 @@
+package emu_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/podwire/podwire/emu"
+	"github.com/podwire/podwire/emu/emutest"
+)
+
+// A timeout is an event of the lab: exact, and told from a cancellation.
+func TestWithTimeout(t *testing.T) {
+	emutest.Run(t, emu.Config{Nodes: 2}, func(t *testing.T, lab *emutest.Lab) {
+		start := lab.Now()
+		ctx, cancel := lab.WithTimeout(3 * time.Second)
+		if d, ok := ctx.Deadline(); !ok || d.Sub(lab.Deadline(0)) != 3*time.Second {
+			t.Errorf("deadline %v, %v, want it 3s from now", d, ok)
+		}
+		<-ctx.Done()
+		if took := lab.Now() - start; took != 3*time.Second || !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			t.Errorf("ended after %v with %v, want 3s and %v", took, ctx.Err(), context.DeadlineExceeded)
+		}
+		cancel()
+		if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			t.Errorf("cancelled late: %v, want it to stay %v", ctx.Err(), context.DeadlineExceeded)
+		}
+
+		ctx, cancel = lab.WithTimeout(time.Hour)
+		cancel()
+		if !errors.Is(ctx.Err(), context.Canceled) {
+			t.Errorf("cancelled: %v, want %v", ctx.Err(), context.Canceled)
+		}
+		cancel()
+	})
+}
+
+// A dial that nobody answers times out when its context does, to the nanosecond.
+func TestDialTimesOutOnTheLabsClock(t *testing.T) {
+	emutest.Run(t, emu.Config{Nodes: 2}, func(t *testing.T, lab *emutest.Lab) {
+		client := lab.Pod("client", "node1")
+		lab.Pod("web", "node2", 80)
+		client.Ping("web")
+		lab.Node("node2").SetLink(false)
+		start := lab.Now()
+		ctx, cancel := lab.WithTimeout(2500 * time.Millisecond)
+		defer cancel()
+		_, err := client.DialContext(ctx, "tcp", "web:80")
+		if took := lab.Now() - start; took != 2500*time.Millisecond || !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%v after %v, want a timeout after 2.5s", err, took)
+		}
+	})
+}
