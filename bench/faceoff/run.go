@@ -232,7 +232,7 @@ func (r *Result) describe(s *Scene, cfg *Config, f *fit) {
 		Wire: f.wire, Rate: f.rate, MTU: f.mtu, WireOverhead: link.FrameOverhead, Groups: slices.Clone(cfg.Groups), HostDependent: cfg.has(GroupHost) || cfg.RealTime,
 	}
 	if f.rate > 0 {
-		r.Settings.Window = (&bout{cfg: cfg, fit: f}).window(f.rate)
+		r.Settings.Window = (&bout{cfg: cfg, fit: f}).window(f.rate, f.mtu)
 	}
 }
 

@@ -49,8 +49,8 @@ type Config struct {
 	Groups   []string // of measures; nil: all but GroupHost
 	RealTime bool     // let time pass as on the wall; figures are then this host's
 
-	// Window is how long a stream is measured. If zero, as long as 8,000 full
-	// frames take at the cable's rate, and at least twenty round trips.
+	// Window is how long a stream is measured. If zero, as long as 3,200 full
+	// frames take at the cable's rate, and at least sixteen round trips.
 	Window time.Duration
 
 	Parallel int    // experiments at one time; 0 means 1

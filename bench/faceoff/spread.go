@@ -34,6 +34,9 @@ func median(all []float64) float64 {
 	return (s[(n-1)/2] + s[n/2]) / 2
 }
 
+// lowMedian is the value that half of all do not exceed, the lower of two.
+func lowMedian(all []float64) float64 { return slices.Sorted(slices.Values(all))[(len(all)-1)/2] }
+
 // stddev is that of a sample; of one value 0.
 func stddev(all []float64) float64 {
 	if len(all) < 2 {

@@ -14,10 +14,11 @@ import (
 const noRate = "no cable between the pods has a rate"
 
 // window is how long a stream is measured on a cable of that rate: thousands of
-// frames, and many round trips.
-func (b *bout) window(rate int64) time.Duration {
-	const frames, bits = 2400, (1500 + link.EthernetHeader + link.FrameOverhead) * 8
-	window := max(time.Duration(frames*bits*1e9/float64(rate)), 2*samples*b.fit.rtt)
+// frames of the underlay's MTU, and many round trips.
+func (b *bout) window(rate int64, mtu int) time.Duration {
+	const frames = 3200
+	bits := (mtu + link.EthernetHeader + link.FrameOverhead) * 8
+	window := max(time.Duration(float64(frames*bits)*1e9/float64(rate)), 2*samples*b.fit.rtt)
 	if b.cfg.Window > 0 {
 		window = b.cfg.Window
 	}
@@ -44,7 +45,7 @@ func (b *bout) oneWay() error {
 	if b.unrated("goodput", "goodput-limit", "efficiency", "rtt-loaded-p50", "rtt-loaded-p90", "rtt-loaded-p99") {
 		return nil
 	}
-	window := b.window(b.fit.rate)
+	window := b.window(b.fit.rate, b.fit.mtu)
 	return b.enterKnown(0, func(f *field) error {
 		var loaded emu.FlowResult
 		var failed error
@@ -101,7 +102,7 @@ func (b *bout) bothWays() error {
 		return nil
 	}
 	return b.enterKnown(0, func(f *field) error {
-		there, back := newStream(b.window(b.fit.rate)), newStream(b.window(b.fit.rate))
+		there, back := newStream(b.window(b.fit.rate, b.fit.mtu)), newStream(b.window(b.fit.rate, b.fit.mtu))
 		there.also, back.also = back.done, there.done
 		back.back = true
 		if _, err := f.run(there, back); err != nil {
@@ -118,7 +119,7 @@ func (b *bout) halfRate() error {
 		return nil
 	}
 	const size = 1000
-	window := b.window(b.fit.rate)
+	window := b.window(b.fit.rate, b.fit.mtu)
 	return b.enterKnown(0, func(f *field) error {
 		interval := time.Duration(size * 8e9 / (float64(b.fit.rate) / 2))
 		r, err := f.flow(emu.FlowConfig{Kind: emu.UDPFlow, For: window, Interval: max(1, interval), Size: size})
@@ -165,7 +166,7 @@ func (b *bout) wires() error {
 		return nil
 	}
 	for i, rate := range []int64{1e9, 10e9, 25e9} {
-		err := b.stream(ids[i], 0, b.window(rate), func(c *link.WireConfig) { c.Rate, c.Latency = rate, rackLatency })
+		err := b.stream(ids[i], 0, b.window(rate, b.fit.mtu), func(c *link.WireConfig) { c.Rate, c.Latency = rate, rackLatency })
 		if err != nil {
 			return err
 		}
@@ -176,8 +177,11 @@ func (b *bout) wires() error {
 	if b.unrated("goodput-9000") {
 		return nil
 	}
-	return b.stream("goodput-9000", 9000, b.window(b.fit.rate), nil)
+	return b.stream("goodput-9000", jumbo, b.window(b.fit.rate, jumbo), nil)
 }
+
+// jumbo is the MTU that switches and NICs of data centres agree on.
+const jumbo = 9000
 
 // rackLatency is that of a short cable and a switch.
 const rackLatency = 5 * time.Microsecond

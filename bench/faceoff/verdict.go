@@ -108,26 +108,30 @@ func (r *Result) alike(best string) string {
 	return fmt.Sprintf("%s %s as much goodput as %s.", and(same), verb(same, "has", "have"), best)
 }
 
-// slowFirst names the designs whose first connection takes longer than later ones
-// by more than the others'.
+// slowFirst names the designs whose first connection takes clearly longer than
+// that of most.
 func (r *Result) slowFirst() string {
-	cold, warm := r.Find("connect-cold"), r.Find("connect")
-	least := math.Inf(1)
+	m := r.Find("connect-cold")
+	var times []float64
 	for _, d := range r.Designs {
-		if c := cold.Of(d.Name); c != nil {
-			least = min(least, *c)
+		if v := m.Of(d.Name); v != nil {
+			times = append(times, *v)
 		}
 	}
+	if len(times) < 2 {
+		return ""
+	}
+	usual := lowMedian(times)
 	var slow []string
 	for _, d := range r.Designs {
-		if c, w := cold.Of(d.Name), warm.Of(d.Name); c != nil && w != nil && *c > 1.2*least {
-			slow = append(slow, fmt.Sprintf("%s in %s", d.Name, Text(*c, Seconds)))
+		if v := m.Of(d.Name); v != nil && *v > 1.2*usual {
+			slow = append(slow, fmt.Sprintf("under %s %s", d.Name, Text(*v, Seconds)))
 		}
 	}
 	if len(slow) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("The first connection opens in %s at best; %s.", Text(least, Seconds), strings.Join(slow, ", "))
+	return fmt.Sprintf("The very first connection usually takes %s, %s.", Text(usual, Seconds), and(slow))
 }
 
 // cut names the designs that fragment a datagram of full size.
