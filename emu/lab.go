@@ -72,6 +72,15 @@ type Config struct {
 	// one after another. See conntrack.Race.
 	ConntrackRace string
 
+	// IPVSScheduler is how IPVS chooses endpoints, one of [IPVSSchedulers]; for
+	// [ProxyIPVS] only. If empty, "rr": one after the other.
+	IPVSScheduler string
+
+	// StrictARP keeps nodes in mode [ProxyIPVS] from answering ARP requests for
+	// addresses of Services, which every node has (--ipvs-strict-arp). A load
+	// balancer that announces addresses itself needs it.
+	StrictARP bool
+
 	// LoadBalancers is the pool of addresses for Services of type LoadBalancer, a
 	// range within the underlay. One node answers ARP requests for each address and
 	// announces it, as MetalLB does in L2 mode; should it fail, another takes over

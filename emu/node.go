@@ -24,6 +24,7 @@ type Node struct {
 	index   int
 	rules   uint64 // hash of what kube-proxy loaded last
 	health  healthServer
+	ipvs    *nodeIPVS     // nil unless kube-proxy is in ipvs mode
 	lost    time.Duration // when it was cut off last
 }
 

@@ -25,9 +25,12 @@ func (l *Lab) startProxy(n *Node) error {
 		return err
 	}
 	n.proxy = proxy
-	if l.cfg.Proxy == ProxyNFTables {
+	switch l.cfg.Proxy {
+	case ProxyNFTables:
 		l.syncNFT(n, &nftCache{})
 		return n.load(kube.KubeletRules())
+	case ProxyIPVS:
+		return l.startIPVS(n)
 	}
 	if err := n.load(proxy.Sync(l.cluster)); err != nil {
 		return err
@@ -110,6 +113,8 @@ func (l *Lab) syncLocked() {
 		case n.ownProxy:
 		case l.cfg.Proxy == ProxyNFTables:
 			l.syncNFT(n, &tables)
+		case n.ipvs != nil:
+			l.syncIPVS(n)
 		default:
 			l.syncRulesOf(n, &rules)
 		}

@@ -23,6 +23,11 @@ import (
 const (
 	// ProxyIPTables is kube-proxy's iptables mode: every packet passes the rules.
 	ProxyIPTables = "iptables"
+	// ProxyIPVS is kube-proxy's ipvs mode: the kernel's load balancer IPVS chooses
+	// the endpoint, by Config.IPVSScheduler. The addresses of Services are the
+	// node's own, on its device kube-ipvs0; packets to them pass INPUT, and from
+	// there OUTPUT and POSTROUTING.
+	ProxyIPVS = "ipvs"
 	// ProxyNFTables is kube-proxy's nftables mode: one table, in which maps find the
 	// Service whatever their number. Node ports answer at the node's primary address
 	// alone, ports that a cluster IP does not have are refused, and addresses of the
@@ -36,13 +41,13 @@ const (
 )
 
 // ProxyModes returns the values of Config.Proxy, the default first.
-func ProxyModes() []string { return []string{ProxyIPTables, ProxyNFTables, ProxySocket} }
+func ProxyModes() []string { return []string{ProxyIPTables, ProxyIPVS, ProxyNFTables, ProxySocket} }
 
 func (c *Config) checkProxy() error {
 	if !slices.Contains(ProxyModes(), c.Proxy) {
 		return fmt.Errorf("emu: proxy %q is not known, want one of %s", c.Proxy, strings.Join(ProxyModes(), ", "))
 	}
-	return nil
+	return c.checkScheduler()
 }
 
 // socketLB is the load balancer of all sockets in the cluster.

@@ -29,7 +29,7 @@ type ProxyConfig struct {
 	// prefixes (--nodeport-addresses). If empty, or if one has length 0, all.
 	NodePortAddresses []netip.Prefix
 	// NodeAddresses are all addresses of the node, 127.0.0.1 among them if it is
-	// to count. Only read when NodePortAddresses limits them.
+	// to count. Only read when NodePortAddresses limits them, and in ipvs mode.
 	NodeAddresses []netip.Addr
 	// TCPBeLiberal says that net.netfilter.nf_conntrack_tcp_be_liberal is set,
 	// which spares packets in state INVALID from being dropped.
@@ -61,6 +61,9 @@ func NewProxy(cfg ProxyConfig) (*Proxy, error) {
 	}
 	return p, nil
 }
+
+// SetNodeAddresses tells the proxy what addresses its node has now.
+func (p *Proxy) SetNodeAddresses(list []netip.Addr) { p.cfg.NodeAddresses = list }
 
 // IPTables returns the rules of a node as one text for iptables-restore, which
 // replaces everything in the tables filter and nat: chains, the jumps from the
@@ -128,7 +131,9 @@ var jumps = []jump{
 
 // jumpRules writes the jumps of a table: to be inserted (-I) in the order of
 // creation, or appended (-A) in the order of evaluation, which is the reverse.
-func jumpRules(op, table string) string {
+func jumpRules(op, table string) string { return jumpText(op, table, jumps) }
+
+func jumpText(op, table string, jumps []jump) string {
 	var rules lines
 	list := slices.Clone(jumps)
 	if op == "-A" {

@@ -25,6 +25,8 @@ const (
 	stepChain                 // a filter chain of nf_tables
 	stepTrack                 // conntrack
 	stepNAT
+	stepIPVSReply
+	stepIPVSRequest
 )
 
 // hookPlan is what happens at each hook of a host that has more than iptables
@@ -70,13 +72,14 @@ func (h *Host) NFTables() *nftables.Ruleset {
 
 // planHooks lays out what happens at the hooks, if that takes a plan.
 func (h *Host) planHooks() *hookPlan {
-	if h.nft == nil || h.nft.Empty() {
+	balances := h.vs != nil && !h.vs.Empty()
+	if (h.nft == nil || h.nft.Empty()) && !balances {
 		return nil
 	}
 	plan := &hookPlan{}
 	for at := range plan.steps {
 		hook := netfilter.Hook(at)
-		plan.steps[at] = h.stepsAt(hook)
+		plan.steps[at] = h.stepsAt(hook, balances)
 		if hook != netfilter.Forward {
 			plan.nat[at] = h.natSources(hook)
 		}
@@ -87,9 +90,9 @@ func (h *Host) planHooks() *hookPlan {
 // stepsAt lists the steps of a hook. At equal priority nf_tables comes before
 // iptables: kube-proxy registers its chains after kubelet has made its own, and
 // the kernel puts the latest first.
-func (h *Host) stepsAt(at netfilter.Hook) []hookStep {
+func (h *Host) stepsAt(at netfilter.Hook, balances bool) []hookStep {
 	var steps []hookStep
-	for _, c := range h.nft.Chains(at) {
+	for _, c := range h.nftChains(at) {
 		if !c.NAT {
 			steps = append(steps, hookStep{priority: c.Priority, kind: stepChain, chain: c})
 		}
@@ -104,14 +107,25 @@ func (h *Host) stepsAt(at netfilter.Hook) []hookStep {
 	if h.nf.tracks && (at == netfilter.Prerouting || at == netfilter.Output) {
 		steps = append(steps, hookStep{priority: priConntrack, kind: stepTrack})
 	}
+	if balances {
+		steps = append(steps, ipvsSteps(at)...)
+	}
 	slices.SortStableFunc(steps, func(a, b hookStep) int { return a.priority - b.priority })
 	return steps
+}
+
+// nftChains are the chains of nf_tables at a hook.
+func (h *Host) nftChains(at netfilter.Hook) []*nftables.Chain {
+	if h.nft == nil {
+		return nil
+	}
+	return h.nft.Chains(at)
 }
 
 // natSources lists where NAT at a hook may come from, in order.
 func (h *Host) natSources(at netfilter.Hook) []natSource {
 	var list []natSource
-	for _, c := range h.nft.Chains(at) {
+	for _, c := range h.nftChains(at) {
 		if c.NAT {
 			list = append(list, natSource{priority: c.Priority, chain: c})
 		}
@@ -132,6 +146,7 @@ func (plan *hookPlan) follow(h *Host, at netfilter.Hook, p *packet) bool {
 		}
 	}
 	if h.nf.tracks && (at == netfilter.Postrouting || at == netfilter.Input) && !h.track.Confirm(h.now(), p.conn) {
+		h.note(p, func() string { return "nf_conntrack: insert failed" })
 		h.drop(p, DropConntrack)
 		return false
 	}
@@ -147,6 +162,10 @@ func (h *Host) step(s *hookStep, at netfilter.Hook, p *packet) bool {
 		return h.nat(at, p)
 	case stepChain:
 		return h.nftFilter(s.chain, at, p)
+	case stepIPVSReply:
+		return h.ipvsReply(p)
+	case stepIPVSRequest:
+		return h.ipvsRequest(at, p)
 	}
 	return h.tableStep(s.table, at, p)
 }

@@ -33,7 +33,7 @@ type nfState struct {
 // starts with the first rule that asks for it.
 func (h *Host) RulesChanged() {
 	h.nf.tracks = h.rules.Tracks() || h.nft != nil && h.nft.Tracks()
-	h.nf.active = h.nf.tracks || h.nft != nil && !h.nft.Empty()
+	h.nf.active = h.nf.tracks || h.nft != nil && !h.nft.Empty() || h.vs != nil && !h.vs.Empty()
 	for hook := range h.nf.empty {
 		for table := range h.nf.empty[hook] {
 			e := h.rules.Empty(netfilter.Table(table), netfilter.Hook(hook))
@@ -266,7 +266,7 @@ func (h *Host) fillView(at netfilter.Hook, p *packet) {
 	*v = netfilter.Packet{
 		Src: ip.src(), Dst: ip.dst(), Proto: ip.proto(), TOS: ip.tos(), TTL: ip.ttl(),
 		Length: len(ip), Fragment: ip.later(), Mark: p.mark,
-		State: ctStates[p.conn.State], Bytes: ip, Socket: p.socket,
+		State: ctStates[p.conn.State], Bytes: ip, Socket: p.socket, IPVS: p.ipvs,
 	}
 	h.nf.in, h.nf.frame = p.in, p.frame
 	if !p.tracked {

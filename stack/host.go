@@ -11,6 +11,7 @@ import (
 
 	"github.com/podwire/podwire/link"
 	"github.com/podwire/podwire/stack/conntrack"
+	"github.com/podwire/podwire/stack/ipvs"
 	"github.com/podwire/podwire/stack/netfilter"
 	"github.com/podwire/podwire/stack/nftables"
 )
@@ -95,6 +96,7 @@ type Host struct {
 
 	rules  *netfilter.Ruleset
 	nft    *nftables.Ruleset // nil until somebody asks for it
+	vs     *ipvs.Table       // as nft
 	track  *conntrack.Table
 	nf     nfState
 	frags  reassembler

@@ -18,6 +18,7 @@ type packet struct {
 	conn    conntrack.Conn
 	mark    uint32
 	tracked bool             // conn is valid, do not track again
+	ipvs    bool             // IPVS has had it
 	pieces  bool             // it came in fragments and was put together
 	group   bool             // the frame was a broadcast or multicast
 	cut     bool             // may be fragmented even with DF: made by a socket (the kernel's ignore_df)

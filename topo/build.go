@@ -26,6 +26,7 @@ func (sc *Scenario) build(cfg RunConfig) (*emu.Lab, error) {
 		Sysctls:  sc.Cluster.Sysctls,
 		Settle:   cfg.Settle,
 
+		IPVSScheduler: sc.Cluster.IPVSScheduler.Value, StrictARP: sc.Cluster.StrictARP.Value,
 		Proxy: sc.Cluster.Proxy.Value, ProxySyncDelay: sc.Cluster.ProxySyncDelay.Value, LoadBalancers: sc.Cluster.LoadBalancers.Value,
 		ConntrackRace: sc.Cluster.ConntrackRace.Value,
 	})

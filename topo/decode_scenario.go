@@ -6,6 +6,8 @@ import (
 	"strconv"
 
 	yaml "go.yaml.in/yaml/v3"
+
+	"github.com/podwire/podwire/emu"
 )
 
 const scenarioName = "the scenario"
@@ -53,7 +55,7 @@ func (l *load) decodeCluster(top mapping) {
 	if n == nil {
 		return
 	}
-	m, ok := l.mapping(top.d, n, "cluster", "design", "nodes", "podCIDR", "serviceCIDR", "proxy", "proxySyncDelay", "dns", "loadBalancers", "conntrackRace", "sysctls")
+	m, ok := l.mapping(top.d, n, "cluster", "design", "nodes", "podCIDR", "serviceCIDR", "proxy", "ipvsScheduler", "strictARP", "proxySyncDelay", "dns", "loadBalancers", "conntrackRace", "sysctls")
 	if !ok {
 		return
 	}
@@ -64,6 +66,9 @@ func (l *load) decodeCluster(top mapping) {
 		c.Design = m.word("design", l.Designs)
 	}
 	c.Proxy = m.word("proxy", l.Proxies)
+	c.IPVSScheduler = m.word("ipvsScheduler", emu.IPVSSchedulers())
+	c.StrictARP = m.boolean("strictARP")
+	l.wantIPVS(c)
 	c.ProxySyncDelay = m.duration("proxySyncDelay")
 	c.DNS = m.boolean("dns")
 	c.LoadBalancers = m.prefix("loadBalancers")
@@ -72,6 +77,18 @@ func (l *load) decodeCluster(top mapping) {
 	c.ServiceCIDR = m.prefix("serviceCIDR")
 	c.Sysctls = l.sysctls(m)
 	l.decodeNodes(m)
+}
+
+// wantIPVS wants settings of IPVS in ipvs mode only.
+func (l *load) wantIPVS(c *Cluster) {
+	if c.Proxy.Value == emu.ProxyIPVS {
+		return
+	}
+	for key, pos := range map[string]Pos{"ipvsScheduler": c.IPVSScheduler.Pos, "strictARP": c.StrictARP.Pos} {
+		if pos.Line > 0 {
+			l.addAt(pos, Diagnostic{Rule: "wrong-mode", Message: "cluster." + key + ": only proxy: ipvs has this setting", Hint: "set proxy: ipvs, or leave it out"})
+		}
+	}
 }
 
 func (l *load) decodeNodes(m mapping) {

@@ -111,9 +111,13 @@ f.yaml:2:10: error: underlay.subnet 192.168.56.0/24 has no address left for 56 o
 f.yaml:2:10: error: cluster.podCIDR 10.244.0.0/16 has no /24 left for node "node257" and those after it; hint: give cluster.podCIDR a shorter prefix, such as /8`},
 	{"far too many nodes", "cluster: {nodes: 1000000000}\n",
 		`f.yaml:1:18: error: cluster.nodes: found "1000000000", want a whole number from 1 to 5000`},
+	{"settings of IPVS elsewhere", "cluster: {proxy: nftables, ipvsScheduler: rr}\n", `
+f.yaml:1:43: error: cluster.ipvsScheduler: only proxy: ipvs has this setting; hint: set proxy: ipvs, or leave it out`},
+	{"unknown scheduler", "cluster: {proxy: ipvs, ipvsScheduler: rrr}\n", `
+f.yaml:1:39: error: cluster.ipvsScheduler: found "rrr", want one of rr, wrr, lc, wlc, sh, dh, sed, nq; hint: did you mean "rr"?`},
 	{"unknown design and proxy", "cluster: {design: flanel-vxlan, proxy: nftable}\n", `
 f.yaml:1:19: error: cluster.design: found "flanel-vxlan", want one of calico-ipip, flannel-vxlan; hint: did you mean "flannel-vxlan"?
-f.yaml:1:40: error: cluster.proxy: found "nftable", want one of iptables, nftables, socket; hint: did you mean "nftables"?`},
+f.yaml:1:40: error: cluster.proxy: found "nftable", want one of iptables, ipvs, nftables, socket; hint: did you mean "nftables"?`},
 	{"unknown names in steps", "pods: [{name: web}, {name: x, namespace: team}]\nsteps:\n- ping: {from: wbe, to: x}\n- ping: {from: 10.0.0.1, to: 10.0.0.1}\n- tcp: {from: 'web:side', to: 'nosvc:80'}\n- http: {from: web, url: 'http://webb/'}\n", `
 f.yaml:3:16: error: steps[0].ping.from: unknown name "wbe", want a pod, node, host; hint: did you mean "web"?
 f.yaml:3:25: error: steps[0].ping.to: unknown name "x", want a pod, service, node, host, IP address; hint: did you mean "team/x"?

@@ -41,6 +41,9 @@ type Cluster struct {
 	Proxy       Field[string]       // default iptables
 	PodCIDR     Field[netip.Prefix] // default 10.244.0.0/16
 	ServiceCIDR Field[netip.Prefix] // default 10.96.0.0/12
+	// IPVSScheduler and StrictARP are settings of proxy: ipvs. See emu.Config.
+	IPVSScheduler Field[string] // default rr
+	StrictARP     Field[bool]
 	// ProxySyncDelay is how long after a change of endpoints rules follow; 0 is at
 	// once. See emu.Config.
 	ProxySyncDelay Field[time.Duration]

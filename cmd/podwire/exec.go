@@ -225,6 +225,8 @@ var tables = []struct {
 	{"nat", "rules of the nat table, with counters", []string{"iptables-save", "-c", "-t", "nat"}, false},
 	{"rules", "all netfilter rules, with counters", []string{"iptables-save", "-c"}, false},
 	{"nft", "nf_tables, kube-proxy's in nftables mode", []string{"nft", "list", "ruleset"}, false},
+	{"ipvs", "virtual servers, kube-proxy's in ipvs mode", []string{"ipvsadm", "-L", "-n"}, false},
+	{"ipsets", "sets that rules match", []string{"ipset", "list"}, false},
 	{"conntrack", "tracked connections", []string{"conntrack", "-L"}, false},
 	{"sockets", "TCP and UDP sockets", []string{"ss", "-ai"}, false},
 	{"bgp", "BGP sessions of machines that speak it", []string{"birdcl", "show", "protocols"}, false},

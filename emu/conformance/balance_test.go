@@ -112,6 +112,30 @@ func s15EvenSplit(t *testing.T, cfg emu.Config) {
 	})
 }
 
+// S15, the other order: in ipvs mode with rr each connection goes to the endpoint
+// after the one before, on each node for itself.
+func TestS15StrictRotation(t *testing.T) {
+	const connections = 9000
+	cfg := twoNodes
+	cfg.Proxy = emu.ProxyIPVS
+	emutest.Run(t, cfg, func(t *testing.T, lab *emutest.Lab) {
+		greeters(t, lab, 0, "a", "b", "c")
+		clients := []*emutest.Pod{lab.Pod("client1", "node1"), lab.Pod("client2", "node2")}
+		seen := make([][]string, len(clients))
+		for i := range connections {
+			at := i % 4 / 3 // three on one node, then one on the other
+			seen[at] = append(seen[at], greeted(t, clients[at]))
+		}
+		for at, names := range seen {
+			for i, name := range names {
+				if i >= 3 && name != names[i-3] || i > 0 && name == names[i-1] {
+					t.Fatalf("client%d: connection %d went to %s after %v, want strict rotation", at+1, i, name, names[max(0, i-3):i])
+				}
+			}
+		}
+	})
+}
+
 // S16: with session affinity a client keeps its backend from connection to
 // connection, whatever their source ports, until it has made none for the whole
 // time; other clients have backends of their own.
@@ -122,8 +146,13 @@ func s16SessionAffinity(t *testing.T, cfg emu.Config) {
 	// The last moment that counts, and the first that does not: xt_recent compares
 	// with <=, a set of nf_tables with <.
 	last, gone := timeout*time.Second, timeout*time.Second+time.Millisecond
-	if cfg.Proxy == emu.ProxyNFTables {
+	switch cfg.Proxy {
+	case emu.ProxyNFTables:
 		last, gone = last-time.Millisecond, last
+	case emu.ProxyIPVS:
+		// A template stays on for another minute, again and again, while a connection
+		// that came from it is there: two minutes in TIME_WAIT.
+		last, gone = 3*timeout*time.Second-time.Millisecond, 3*timeout*time.Second
 	}
 	emutest.Run(t, cfg, func(t *testing.T, lab *emutest.Lab) {
 		greeters(t, lab, timeout, "a", "b", "c", "d", "e", "f", "g", "h")

@@ -171,6 +171,8 @@ func flags(d *stack.Device) []string {
 		f = append(f, "POINTOPOINT", "MULTICAST")
 	case d.Kind() == "wireguard":
 		f = append(f, "POINTOPOINT")
+	case d.Kind() == "dummy":
+		f = append(f, "BROADCAST")
 	case !d.MAC.IsZero():
 		f = append(f, "BROADCAST", "MULTICAST")
 	}
@@ -249,6 +251,9 @@ func describeLink(d *stack.Device) linkJSON {
 	}
 	if m := d.Master(); m != nil {
 		l.Master = m.Name
+	}
+	if d.Kind() == "dummy" && !d.Up() { // kube-ipvs0, which nobody ever brings up
+		l.Qdisc = "noop"
 	}
 	switch l.Type {
 	case "ether":

@@ -69,6 +69,12 @@ func (c *call) nftFile(name string, check bool) error {
 	return c.nftApply(string(text), check)
 }
 
+// readAll reads standard input.
+func (c *call) readAll() (string, error) {
+	text, err := io.ReadAll(io.LimitReader(c.In, maxRules))
+	return string(text), err
+}
+
 func (c *call) nftApply(text string, check bool) error {
 	s, err := nftables.Parse(text)
 	if err != nil {

@@ -57,7 +57,7 @@ var commands []Command
 func init() {
 	commands = []Command{
 		pingCommand, tracerouteCommand, ipCommand, bridgeCommand, ssCommand,
-		iptablesCommand, iptablesSaveCommand, iptablesRestoreCommand, nftCommand, conntrackCommand, sysctlCommand,
+		iptablesCommand, iptablesSaveCommand, iptablesRestoreCommand, ipsetCommand, nftCommand, ipvsadmCommand, conntrackCommand, sysctlCommand,
 		tcpdumpCommand, curlCommand, ncCommand, birdclCommand, digCommand, nslookupCommand, getentCommand, catCommand, helpCommand,
 	}
 }

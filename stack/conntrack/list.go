@@ -52,6 +52,9 @@ func (t *Table) remove(e *Entry) {
 	e.status |= Dying
 }
 
+// Remove takes an entry out of the table, as conntrack -D does.
+func (t *Table) Remove(e *Entry) { t.remove(e) }
+
 // Lookup returns the entry that a packet with the given tuple belongs to and the direction it goes, without refreshing it;
 // nil if there is none.
 func (t *Table) Lookup(now time.Duration, tuple Tuple) (*Entry, Dir) {

@@ -1,6 +1,9 @@
 package netfilter
 
-import "strings"
+import (
+	"net/netip"
+	"strings"
+)
 
 // setMatch is -m set. Sets are found by name, so that rules can be shared between hosts.
 type setMatch struct {
@@ -14,19 +17,42 @@ func (m *setMatch) test(e *eval, _ []uint64) bool {
 	if s == nil || len(m.dims) == 0 {
 		return false
 	}
-	if s.port && (len(m.dims) < 2 || e.p.Fragment) {
+	want := 1
+	if s.port {
+		want++
+	}
+	if s.second {
+		want++
+	}
+	if len(m.dims) < want || e.p.Fragment && (s.port || s.bitmap) {
 		return m.neg
 	}
-	addr, port := e.p.Src, uint16(0)
-	if m.dims[0] == "dst" {
-		addr = e.p.Dst
+	if s.bitmap {
+		return s.contains(netip.Addr{}, 0, m.portOf(e.p, 0), netip.Addr{}) != m.neg
 	}
+	addr, port, second := m.addrOf(e.p, 0), uint16(0), netip.Addr{}
 	if s.port {
-		if port = e.p.SrcPort; m.dims[1] == "dst" {
-			port = e.p.DstPort
-		}
+		port = m.portOf(e.p, 1)
 	}
-	return s.contains(addr, e.p.Proto, port) != m.neg
+	if s.second {
+		second = m.addrOf(e.p, 2)
+	}
+	return s.contains(addr, e.p.Proto, port, second) != m.neg
+}
+
+// addrOf is the address that a dimension names, portOf the port.
+func (m *setMatch) addrOf(p *Packet, dim int) netip.Addr {
+	if m.dims[dim] == "dst" {
+		return p.Dst
+	}
+	return p.Src
+}
+
+func (m *setMatch) portOf(p *Packet, dim int) uint16 {
+	if m.dims[dim] == "dst" {
+		return p.DstPort
+	}
+	return p.SrcPort
 }
 
 func (m *setMatch) appendTo(b []byte) []byte {
@@ -81,16 +107,20 @@ func (cmd *command) usesSets() bool {
 	return false
 }
 
-func (r *Ruleset) usesSet(name string) (used bool) {
+func (r *Ruleset) usesSet(name string) bool { return r.references(name) > 0 }
+
+// references counts the rules that match a set.
+func (r *Ruleset) references(name string) (n int) {
 	for t := range numTables {
 		r.tables[t].all(func(ch *chain) {
 			for _, rule := range ch.rules {
 				for _, m := range rule.matches {
-					x, ok := m.matcher.(*setMatch)
-					used = used || ok && x.name == name
+					if x, ok := m.matcher.(*setMatch); ok && x.name == name {
+						n++
+					}
 				}
 			}
 		})
 	}
-	return used
+	return n
 }

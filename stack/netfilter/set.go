@@ -9,38 +9,66 @@ import (
 	"github.com/podwire/podwire/internal/typo"
 )
 
-// set is an ipset of type hash:ip, hash:net, hash:ip,port or hash:net,port.
+// set is an ipset of one of the setTypes.
 type set struct {
 	name    string
-	net     bool            // entries are prefixes
+	typ     string
+	net     bool            // entries are prefixes, or with second end in one
 	port    bool            // entries carry a protocol and a port
+	second  bool            // entries end in a second address
+	bitmap  bool            // entries are ports alone
 	entries map[setKey]bool // false: nomatch
 	lengths []int           // prefix lengths in use, longest first
 	counts  map[int]int     // how many entries have a length
 }
 
-// setKey is one entry; proto and port are zero in sets without ports.
+// setKey is one entry; what its set has not is zero.
 type setKey struct {
-	addr  netip.Prefix
-	proto uint8
-	port  uint16
+	addr   netip.Prefix
+	proto  uint8
+	port   uint16
+	second netip.Prefix
 }
 
 var setTypes = map[string]set{
 	"hash:ip": {}, "hash:net": {net: true}, "hash:ip,port": {port: true}, "hash:net,port": {net: true, port: true},
+	"hash:ip,port,ip": {port: true, second: true}, "hash:ip,port,net": {port: true, second: true, net: true},
+	"bitmap:port": {bitmap: true},
 }
 
-// contains looks for the longest prefix that holds the address, as ipset does; nomatch entries are holes.
-func (s *set) contains(a netip.Addr, proto uint8, port uint16) bool {
+// length is the prefix length of an entry that its set files it under.
+func (s *set) length(k setKey) int {
+	switch {
+	case s.bitmap:
+		return 0
+	case s.second:
+		return k.second.Bits()
+	}
+	return k.addr.Bits()
+}
+
+// contains looks for the longest prefix that holds the address, as ipset does; nomatch entries are holes. Second is the
+// second address.
+func (s *set) contains(a netip.Addr, proto uint8, port uint16, second netip.Addr) bool {
+	if s.bitmap {
+		return s.entries[setKey{port: port}]
+	}
 	if !s.port {
 		proto, port = 0, 0
 	}
 	for _, n := range s.lengths {
-		p, err := a.Prefix(n)
+		k := setKey{proto: proto, port: port}
+		var err error
+		if s.second {
+			k.addr = netip.PrefixFrom(a, a.BitLen())
+			k.second, err = second.Prefix(n)
+		} else {
+			k.addr, err = a.Prefix(n)
+		}
 		if err != nil {
 			continue
 		}
-		if match, ok := s.entries[setKey{p, proto, port}]; ok {
+		if match, ok := s.entries[k]; ok {
 			return match
 		}
 	}
@@ -49,7 +77,7 @@ func (s *set) contains(a netip.Addr, proto uint8, port uint16) bool {
 
 func (s *set) add(k setKey, match bool) {
 	if _, ok := s.entries[k]; !ok {
-		n := k.addr.Bits()
+		n := s.length(k)
 		if s.counts[n]++; s.counts[n] == 1 {
 			s.lengths = append(s.lengths, n)
 			slices.SortFunc(s.lengths, func(a, b int) int { return b - a })
@@ -60,7 +88,7 @@ func (s *set) add(k setKey, match bool) {
 
 func (s *set) remove(k setKey) {
 	delete(s.entries, k)
-	n := k.addr.Bits()
+	n := s.length(k)
 	if s.counts[n]--; s.counts[n] == 0 {
 		s.lengths = slices.DeleteFunc(s.lengths, func(x int) bool { return x == n })
 	}
@@ -72,20 +100,12 @@ func (s *set) clear() {
 	s.lengths = nil
 }
 
-func (s *set) typeName() string {
-	name := "hash:ip"
-	if s.net {
-		name = "hash:net"
-	}
-	if s.port {
-		name += ",port"
-	}
-	return name
-}
+func (s *set) typeName() string { return s.typ }
 
 // RestoreSets carries out commands as ipset restore does, one per line: create NAME TYPE, add and del NAME ENTRY,
-// flush and destroy NAME, swap NAME NAME. Types are hash:ip, hash:net, hash:ip,port and hash:net,port; entries are
-// written 10.0.0.1, 10.0.0.0/8 or 10.0.0.1,tcp:80, with nomatch behind a hole. -exist, or the -! of the line,
+// flush and destroy NAME, swap NAME NAME. Types are hash:ip, hash:net, hash:ip,port, hash:net,port, hash:ip,port,ip,
+// hash:ip,port,net and bitmap:port; entries are written 10.0.0.1, 10.0.0.0/8, 10.0.0.1,tcp:80, 10.0.0.1,tcp:80,10.0.0.2 or
+// 80, with nomatch behind a hole. -exist, or the -! of the line,
 // tolerates what is there, or is not there, already. Options of create that only size the set are ignored.
 //
 // Unlike Restore it stops at the first error and keeps what came before, as ipset does.
@@ -159,7 +179,7 @@ func (r *Ruleset) createSet(words []word, exist bool) error {
 		}
 		return name.errorf("the set exists already, of type %s", old.typeName())
 	}
-	typ.name, typ.entries, typ.counts = name.text, make(map[setKey]bool), make(map[int]int)
+	typ.name, typ.typ, typ.entries, typ.counts = name.text, words[2].text, make(map[setKey]bool), make(map[int]int)
 	if r.sets == nil {
 		r.sets = make(map[string]*set)
 	}
@@ -219,37 +239,57 @@ func (r *Ruleset) changeSet(s *set, words []word, exist bool) error {
 	return nil
 }
 
-// parseEntry reads ADDR[/LEN][,[PROTO:]PORT].
+// parseEntry reads ADDR[/LEN][,[PROTO:]PORT[,ADDR[/LEN]]], or the port of a bitmap.
 func (s *set) parseEntry(w word) (setKey, error) {
-	addr, port, hasPort := strings.Cut(w.text, ",")
-	if hasPort != s.port {
-		return setKey{}, w.errorf("this is no entry for a set of type %s", s.typeName())
+	var k setKey
+	if s.bitmap {
+		port, err := parsePort(w)
+		return setKey{port: port}, err
 	}
-	host, mask, hasMask := strings.Cut(addr, "/")
-	a, err := parseHost(word{host, w.col}, false)
-	if err != nil {
-		return setKey{}, err
+	parts := strings.Split(w.text, ",")
+	want := 1
+	if s.port {
+		want++
 	}
-	n := 32
-	if hasMask {
-		if n, err = strconv.Atoi(mask); err != nil || n < 0 || n > 32 || !s.net && n != 32 || n == 0 {
-			return setKey{}, w.errorf("not an entry for a set of type %s", s.typeName())
-		}
+	if s.second {
+		want++
 	}
-	k := setKey{addr: netip.PrefixFrom(a, n).Masked()}
-	if !hasPort {
-		return k, nil
+	if len(parts) != want {
+		return k, w.errorf("this is no entry for a set of type %s", s.typeName())
+	}
+	var err error
+	if k.addr, err = s.parsePrefix(word{parts[0], w.col}, s.net && !s.second); err != nil || !s.port {
+		return k, err
 	}
 	k.proto = protoTCP
-	at := word{port, w.col + len(addr) + 1}
-	if name, rest, ok := strings.Cut(port, ":"); ok {
+	at := word{parts[1], w.col + len(parts[0]) + 1}
+	if name, rest, ok := strings.Cut(parts[1], ":"); ok {
 		if k.proto, err = parseProto(word{name, at.col}); err != nil {
 			return k, err
 		}
 		at = word{rest, at.col + len(name) + 1}
 	}
-	k.port, err = parsePort(at)
+	if k.port, err = parsePort(at); err != nil || !s.second {
+		return k, err
+	}
+	k.second, err = s.parsePrefix(word{parts[2], at.col + len(at.text) + 1}, s.net)
 	return k, err
+}
+
+// parsePrefix reads ADDR[/LEN].
+func (s *set) parsePrefix(w word, isNet bool) (netip.Prefix, error) {
+	host, mask, hasMask := strings.Cut(w.text, "/")
+	a, err := parseHost(word{host, w.col}, false)
+	if err != nil {
+		return netip.Prefix{}, err
+	}
+	n := 32
+	if hasMask {
+		if n, err = strconv.Atoi(mask); err != nil || n < 0 || n > 32 || !isNet && n != 32 || n == 0 {
+			return netip.Prefix{}, w.errorf("not an entry for a set of type %s", s.typeName())
+		}
+	}
+	return netip.PrefixFrom(a, n).Masked(), nil
 }
 
 // SaveSets prints the sets as ipset save does, sorted, with the entries sorted too.
@@ -257,27 +297,69 @@ func (r *Ruleset) SaveSets() string {
 	var b strings.Builder
 	for _, name := range sortedKeys(r.sets) {
 		s := r.sets[name]
-		b.WriteString("create " + name + " " + s.typeName() + " family inet\n")
-		var lines []string
-		for k, match := range s.entries {
-			lines = append(lines, s.line(k, match))
+		b.WriteString("create " + name + " " + s.typeName() + " " + s.options() + "\n")
+		for _, member := range s.members() {
+			b.WriteString("add " + name + " " + member + "\n")
 		}
-		slices.Sort(lines)
-		b.WriteString(strings.Join(lines, ""))
 	}
 	return b.String()
 }
 
-func (s *set) line(k setKey, match bool) string {
-	text := "add " + s.name + " " + k.addr.Addr().String()
-	if k.addr.Bits() != k.addr.Addr().BitLen() {
-		text = "add " + s.name + " " + k.addr.String()
+// options are those of create.
+func (s *set) options() string {
+	if s.bitmap {
+		return "range 0-65535"
 	}
+	return "family inet"
+}
+
+// members are the entries as ipset prints them, sorted.
+func (s *set) members() []string {
+	var lines []string
+	for k, match := range s.entries {
+		lines = append(lines, s.member(k, match))
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+func prefixText(p netip.Prefix) string {
+	if p.IsSingleIP() {
+		return p.Addr().String()
+	}
+	return p.String()
+}
+
+func (s *set) member(k setKey, match bool) string {
+	if s.bitmap {
+		return strconv.Itoa(int(k.port))
+	}
+	text := prefixText(k.addr)
 	if s.port {
 		text += "," + string(appendProto(nil, k.proto)) + ":" + strconv.Itoa(int(k.port))
+	}
+	if s.second {
+		text += "," + prefixText(k.second)
 	}
 	if !match {
 		text += " nomatch"
 	}
-	return text + "\n"
+	return text
+}
+
+// A Set describes an ipset for listings.
+type Set struct {
+	Name, Type, Options string
+	References          int // rules that match it
+	Members             []string
+}
+
+// Sets lists the sets by name.
+func (r *Ruleset) Sets() []Set {
+	var list []Set
+	for _, name := range sortedKeys(r.sets) {
+		s := r.sets[name]
+		list = append(list, Set{Name: name, Type: s.typeName(), Options: s.options(), References: r.references(name), Members: s.members()})
+	}
+	return list
 }
