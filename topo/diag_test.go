@@ -68,12 +68,12 @@ f.yaml:9:47: error: underlay.routers[0].routes[0].to: found "x", want a range su
 f.yaml:10:5: error: underlay.routers[1]: no ports, want the segments that it joins
 f.yaml:10:12: error: router "a": the name is taken, first at line 1`},
 	{"set", "pods: [{name: p}]\nsteps:\n- set: {link: node3, loss: 5}\n- set: {link: node1}\n- set: {loss: 5%}\n- set: {segment: rack, latency: 1s}\n- set: {link: p, loss: 5%}\n", `
-f.yaml:3:15: error: steps[0].set.link: unknown name "node3", want a node, host; hint: did you mean "node1"?
+f.yaml:3:15: error: steps[0].set.link: unknown name "node3", want a node, host, real host; hint: did you mean "node1"?
 f.yaml:3:28: error: steps[0].set.loss: found "5", want a share such as 1% or 0.5%; hint: a share needs a percent sign: 5%?
 f.yaml:4:8: error: steps[1].set: nothing to change, want one or more of latency, jitter, reorder, rate, burst, mtu, queue, loss, duplicate, corrupt, preset, out, in
 f.yaml:5:8: error: steps[2].set: want either link or segment
 f.yaml:6:18: error: unknown segment "rack"; hint: segments: underlay
-f.yaml:7:15: error: steps[4].set.link: unknown name "p", want a node, host; hint: p is a pod`},
+f.yaml:7:15: error: steps[4].set.link: unknown name "p", want a node, host, real host; hint: p is a pod`},
 	{"faults", "pods: [{name: p}]\nsteps: [{name: s, sleep: 1s}]\nfaults:\n- {down: {link: node1}}\n- {at: 1s, after: s, down: {link: node1}}\n- {at: 1s}\n- {after: t + 1s, kill: {pod: q}}\n- {with: s + 1, crash: {node: p}}\n- {at: 1s, until: 3s, move: {pod: p}}\n- {at: 0s, every: 1s, for: 1s, partition: [[node1, node2]]}\n- {at: 1s, partition: [[node1], [node1]]}\n- {at: 1s, ping: {from: p, to: p}}\n", `
 f.yaml:4:3: error: faults[0]: want one of at, after and with
 f.yaml:5:3: error: faults[1]: want one of at, after and with
@@ -120,11 +120,11 @@ f.yaml:1:19: error: cluster.design: found "flanel-vxlan", want one of calico-ipi
 f.yaml:1:40: error: cluster.proxy: found "nftable", want one of iptables, ipvs, nftables, socket; hint: did you mean "nftables"?`},
 	{"unknown names in steps", "pods: [{name: web}, {name: x, namespace: team}]\nsteps:\n- ping: {from: wbe, to: x}\n- ping: {from: 10.0.0.1, to: 10.0.0.1}\n- tcp: {from: 'web:side', to: 'nosvc:80'}\n- http: {from: web, url: 'http://webb/'}\n", `
 f.yaml:3:16: error: steps[0].ping.from: unknown name "wbe", want a pod, node, host; hint: did you mean "web"?
-f.yaml:3:25: error: steps[0].ping.to: unknown name "x", want a pod, service, node, host, IP address; hint: did you mean "team/x"?
+f.yaml:3:25: error: steps[0].ping.to: unknown name "x", want a pod, service, node, host, real host, IP address; hint: did you mean "team/x"?
 f.yaml:4:16: error: steps[1].ping.from: unknown name "10.0.0.1", want a pod, node, host; hint: known names: web, x, node1, node2
 f.yaml:5:15: error: steps[2].tcp.from: pod web has no container "side"; hint: containers: web
-f.yaml:5:31: error: steps[2].tcp.to: unknown name "nosvc", want a pod, service, node, host, IP address; hint: known names: web, x, node1, node2
-f.yaml:6:26: error: steps[3].http.url: unknown name "webb", want a service, ingress host, pod, node, host, IP address; hint: did you mean "web"?`},
+f.yaml:5:31: error: steps[2].tcp.to: unknown name "nosvc", want a pod, service, node, host, real host, IP address; hint: known names: web, x, node1, node2
+f.yaml:6:26: error: steps[3].http.url: unknown name "webb", want a service, ingress host, pod, node, host, real host, IP address; hint: did you mean "web"?`},
 	{"verbs", "pods: [{name: a}]\nsteps:\n- ping: {from: a, to: a}\n  http: {from: a, url: 'http://a/'}\n- name: nothing\n- pnig: {from: a, to: a}\n- ping: {from: a}\n- down: {}\n", `
 f.yaml:4:3: error: steps[0] has two verbs, ping and http, want one; hint: begin another step with "- "
 f.yaml:5:3: error: steps[1] has no verb, want one of VERBS
