@@ -23,6 +23,7 @@ type TAP struct {
 	device string
 	plug   plug
 	down   bool // the cable was pulled
+	conn   io.ReadWriteCloser
 	splice *link.Splice
 }
 
@@ -72,6 +73,7 @@ func (l *Lab) AddTAP(cfg TAPConfig) (*TAP, error) {
 		}
 		w := l.drv.NewWire(t.name, *cfg.Cable)
 		t.plug = plug{segment: s, cable: w, port: s.bridge.AddPort(t.name, w.B), addr: cfg.Addr}
+		t.conn = cfg.Conn
 		if t.splice, err = l.drv.NewSplice(w.A, cfg.Conn); err == nil {
 			l.taps = append(l.taps, t)
 			t.applyLink()
@@ -183,7 +185,7 @@ func (t *TAP) Done() <-chan struct{} { return t.splice.Done() }
 func (t *TAP) Err() error { return t.splice.Err() }
 
 // SetLink plugs the cable in or pulls it, as [Machine.SetLink] does. The kernel
-// does not notice: its device has a carrier all the same.
+// sees its device without a carrier.
 func (t *TAP) SetLink(up bool) {
 	t.lab.drv.Do(func() {
 		t.down = !up
@@ -192,7 +194,16 @@ func (t *TAP) SetLink(up bool) {
 }
 
 // applyLink is Machine.applyLink of a TAP. The caller holds the lock.
-func (t *TAP) applyLink() { t.plug.cable.SetUp(!t.down && !t.plug.segment.off) }
+func (t *TAP) applyLink() {
+	up := !t.down && !t.plug.segment.off
+	if up == t.plug.cable.Up() {
+		return
+	}
+	t.plug.cable.SetUp(up)
+	if d, ok := t.conn.(*tap.Device); ok {
+		_ = d.SetCarrier(up) // an old kernel, or a device that is gone, does not notice
+	}
+}
 
 // ChangeCable is [Machine.ChangeCable] for the one cable of a TAP.
 func (t *TAP) ChangeCable(segment string, change func(out, in *link.WireConfig)) (err error) {

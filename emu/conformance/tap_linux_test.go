@@ -159,6 +159,7 @@ func TestTAPDevice(t *testing.T) {
 	if r, err := lab.Node("node1").Ping("pw0", 50*time.Millisecond); err == nil && r.Err() == nil {
 		t.Error("an answer through a cable that is pulled")
 	}
+	k.run("ip link show pw0 | grep -q NO-CARRIER")
 	tap.SetLink(true)
 	if _, err := k.ping(lab.Node("node1").Addr()); err != nil {
 		t.Errorf("ping when the cable is back: %v", err)

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"net"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -46,6 +47,22 @@ func enter(netns string) error {
 		return fmt.Errorf("tap: network namespace %s: %w%s", netns, err, hint(err))
 	}
 	return nil
+}
+
+// SetCarrier tells the kernel whether the cable is plugged in: without a carrier
+// (NO-CARRIER in `ip link`) it sends nothing. Kernels before 4.20 cannot be told.
+func (d *Device) SetCarrier(up bool) error {
+	conn, err := d.ReadWriteCloser.(*water.Interface).ReadWriteCloser.(*os.File).SyscallConn()
+	if err != nil {
+		return err
+	}
+	carrier := 0
+	if up {
+		carrier = 1
+	}
+	var told error
+	err = conn.Control(func(fd uintptr) { told = unix.IoctlSetPointerInt(int(fd), unix.TUNSETCARRIER, carrier) })
+	return errors.Join(err, told)
 }
 
 // openHere is open in the namespace of the calling thread, which the goroutine
