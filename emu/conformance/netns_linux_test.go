@@ -159,6 +159,7 @@ func (n *netns) pod(podCIDR netip.Prefix, mtu int) (*netns, netip.Addr) {
 func realTime(t *testing.T, cfg emu.Config, play func(lab *emu.Lab)) frames {
 	t.Helper()
 	needTshark(t)
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "capture.pcapng")
 	f, err := os.Create(path)
 	if err != nil {
