@@ -12,6 +12,10 @@ const (
 	// largeCluster is the number of endpoints above which endpoint rules carry
 	// no comments.
 	largeCluster = 1000
+
+	// How long the text of a chain, of an endpoint's rules and of a port's is, to
+	// begin with: what is too little is grown.
+	chainBytes, endpointBytes, serviceBytes = 34, 300, 512
 )
 
 // filterTop and natTop are the chains that exist whatever the Services. The
@@ -24,8 +28,17 @@ var (
 
 // render is a full sync: kube-proxy's syncProxyRules without the system calls.
 func (p *Proxy) render(c *Cluster) *ruleText {
-	r := renderer{Proxy: p, zone: c.zone(p.cfg.NodeName), t: &ruleText{services: make(map[string]struct{}, len(p.active))}}
-	r.t.natChains, r.t.natRules = make(lines, 0, p.natChainsSize), make(lines, 0, p.natRulesSize)
+	entries := slices.DeleteFunc(slices.Clone(c.entries()), func(e *serviceEntry) bool { return !proxied(e.obj) })
+	total, ports := 0, 0
+	for _, e := range entries {
+		for _, sp := range c.servicePorts(e) {
+			total += len(sp.endpoints)
+			ports++
+		}
+	}
+	r := renderer{Proxy: p, zone: c.zone(p.cfg.NodeName), large: total > largeCluster, t: &ruleText{services: make(map[string]struct{}, total+2*ports)}}
+	r.t.natChains = make(lines, 0, max(p.natChainsSize, (total+ports)*chainBytes))
+	r.t.natRules = make(lines, 0, max(p.natRulesSize, total*endpointBytes+ports*serviceBytes))
 	for _, chain := range filterTop {
 		r.t.filterChains.chain(chain)
 	}
@@ -33,14 +46,6 @@ func (p *Proxy) render(c *Cluster) *ruleText {
 		r.t.natChains.chain(chain)
 	}
 	r.fixedRules()
-	entries := slices.DeleteFunc(slices.Clone(c.entries()), func(e *serviceEntry) bool { return !proxied(e.obj) })
-	total := 0
-	for _, e := range entries {
-		for _, sp := range c.servicePorts(e) {
-			total += len(sp.endpoints)
-		}
-	}
-	r.large = total > largeCluster
 	for _, e := range entries {
 		ports := c.servicePorts(e)
 		for i := range ports {

@@ -130,12 +130,17 @@ func (p *parser) option(w, neg word) error {
 		}
 		a.w = append(a.w, rest)
 	}
-	for len(a.w) < o.args {
-		if p.pos == len(p.words) {
+	if left := o.args - len(a.w); left > 0 {
+		if p.pos+left > len(p.words) {
+			p.pos = len(p.words)
 			return w.errorf("a value is missing")
 		}
-		a.w = append(a.w, p.words[p.pos])
-		p.pos++
+		values := p.words[p.pos : p.pos+left : p.pos+left]
+		if p.pos += left; len(a.w) == 0 {
+			a.w = values // as nearly always: no copy
+		} else {
+			a.w = append(a.w, values...)
+		}
 	}
 	if l.seen>>i&1 != 0 && !(l == &p.core && o.names[0] == "-m") {
 		return w.errorf("this option was given already")

@@ -10,6 +10,7 @@ import (
 // those share the memory of the chains that it defines completely.
 type Script struct {
 	blocks []block
+	words  []word // scratch of Parse
 }
 
 // Has reports whether the script declares a chain of that name or adds rules to it.
@@ -62,6 +63,7 @@ func Parse(text string) (*Script, error) {
 			return nil, atLine(err, n)
 		}
 	}
+	s.words = nil
 	if open != nil {
 		w := open.word
 		e := w.errorf("the table is never committed, wanted COMMIT before the text ends")
@@ -124,7 +126,7 @@ func (s *Script) line(line string, n int, open **block) error {
 	if w.text[0] == ':' {
 		return parseDeclare(line, cmd)
 	}
-	return parseRuleLine(line, cmd)
+	return s.ruleLine(line, cmd)
 }
 
 // parseDeclare reads :CHAIN POLICY [packets:bytes].
@@ -188,11 +190,13 @@ func parseCounters(w word, cmd *command) error {
 	return w.errorf("not counters, wanted [packets:bytes]")
 }
 
-func parseRuleLine(line string, cmd *command) error {
-	words, err := splitWords(line)
+// ruleLine reads a command, perhaps behind counters. Commands keep no words.
+func (s *Script) ruleLine(line string, cmd *command) error {
+	words, err := appendWords(s.words[:0], line)
 	if err != nil {
 		return err
 	}
+	s.words = words
 	if strings.HasPrefix(words[0].text, "[") {
 		if err := parseCounters(words[0], cmd); err != nil {
 			return err

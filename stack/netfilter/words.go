@@ -5,15 +5,31 @@ import "strings"
 // splitWords cuts a command line as iptables-restore does: blanks separate words; a double quote opens a quoted part
 // that ends the word where it closes; a backslash takes its meaning from the next character, but only inside quotes.
 // Single quotes mean nothing.
-func splitWords(line string) ([]word, error) {
-	var words []word
+func splitWords(line string) ([]word, error) { return appendWords(nil, line) }
+
+// appendWords is splitWords for a caller that brings the slice. Nearly all words are
+// parts of the line; only those with something to leave out are made anew.
+func appendWords(words []word, line string) ([]word, error) {
+	if strings.IndexByte(line, '\\') < 0 && strings.IndexByte(line, '"') < 0 {
+		return appendPlainWords(words, line), nil
+	}
 	var buf []byte
 	start, quoted, escaped := -1, -1, false
+	i := 0
 	flush := func() {
-		words = append(words, word{string(buf), start + 1})
+		text, end := "", i
+		if end > start && line[start] == '"' {
+			text = line[start+1 : end]
+		} else {
+			text = line[start:end]
+		}
+		if text != string(buf) { // does not allocate
+			text = string(buf)
+		}
+		words = append(words, word{text, start + 1})
 		buf, start = buf[:0], -1
 	}
-	for i := range len(line) {
+	for i = range len(line) {
 		c := line[i]
 		if start < 0 && (quoted >= 0 || c != ' ' && c != '\t') {
 			start = i
@@ -40,9 +56,29 @@ func splitWords(line string) ([]word, error) {
 		return nil, &Error{Column: quoted + 1, Msg: "the quote is never closed"}
 	}
 	if start >= 0 {
+		i = len(line)
 		flush()
 	}
 	return words, nil
+}
+
+// appendPlainWords is appendWords for a line without quotes.
+func appendPlainWords(words []word, line string) []word {
+	start := -1
+	for i := range len(line) {
+		blank := line[i] == ' ' || line[i] == '\t'
+		switch {
+		case blank && start >= 0:
+			words = append(words, word{line[start:i], start + 1})
+			start = -1
+		case !blank && start < 0:
+			start = i
+		}
+	}
+	if start >= 0 {
+		words = append(words, word{line[start:], start + 1})
+	}
+	return words
 }
 
 // plain reports whether a string is printed without quotes.
