@@ -84,8 +84,9 @@ type Config struct {
 	// LoadBalancers is the pool of addresses for Services of type LoadBalancer, a
 	// range within the underlay. One node answers ARP requests for each address and
 	// announces it, as MetalLB does in L2 mode; should it fail, another takes over
-	// after ten seconds. If zero, there is no load balancer, and such Services wait
-	// for an address.
+	// after ten seconds. A range that is in no segment is announced by routes: every
+	// router has one to a node, and another one 90 seconds after that has failed. If
+	// zero, there is no load balancer, and such Services wait for an address.
 	LoadBalancers netip.Prefix
 
 	// ProxySyncDelay is how long after a change of Services or endpoints the

@@ -20,7 +20,8 @@ import (
 // The lab's load balancer works as MetalLB does in L2 mode: a controller gives a
 // Service of type LoadBalancer an address of the pool, and the speaker of one node
 // answers ARP requests for it. Traffic for the address so comes to that node, and
-// its kube-proxy does the rest.
+// its kube-proxy does the rest. A pool that is in no segment is announced by routes
+// instead: see loadbalancer_routed.go.
 
 // Times of MetalLB: how long until the other speakers hold a node for dead
 // (memberlist), and how often and for how long a new address is announced.
@@ -33,7 +34,7 @@ const (
 // speaker is the announcement of one address.
 type speaker struct {
 	node  *Node
-	dev   *stack.Device
+	dev   *stack.Device // nil if it is announced by routes
 	timer *link.Timer
 	until time.Duration
 }
@@ -49,7 +50,7 @@ func (c *Config) checkPool() error {
 			return nil
 		}
 	}
-	return fmt.Errorf("emu: load balancer pool %v: want a range within the underlay, where ARP announces it", p)
+	return c.checkRoutedPool()
 }
 
 // balance gives a Service its address, and Services that waited for one the
@@ -161,6 +162,9 @@ func (l *Lab) winner(s *corev1.Service, a netip.Addr) *Node {
 	if len(ready) == 0 {
 		return nil
 	}
+	if l.routedPool() {
+		return l.nextHop(s, ready)
+	}
 	var may []*Node
 	for _, n := range l.nodes {
 		local := s.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal
@@ -191,7 +195,7 @@ func (m *Machine) plugFor(a netip.Addr) *stack.Device {
 // alive reports whether the other speakers hear of a node, or have not yet given
 // it up.
 func (n *Node) alive() bool {
-	return !n.off && !n.unplugged || n.lab.drv.Now()-n.lost < speakerTimeout
+	return !n.off && !n.unplugged || n.lab.drv.Now()-n.lost < n.lab.speakerTimeout()
 }
 
 // announce moves an address to a node, nil for none, which tells the segment at
@@ -199,6 +203,10 @@ func (n *Node) alive() bool {
 func (l *Lab) announce(a netip.Addr, n *Node) {
 	old := l.speakers[a]
 	if old != nil && old.node == n || old == nil && n == nil {
+		return
+	}
+	if l.routedPool() {
+		l.routeTo(a, n)
 		return
 	}
 	if old != nil {
@@ -248,7 +256,7 @@ func (m *Machine) reachabilityChanged() {
 		return
 	}
 	n.lost = m.lab.drv.Now()
-	m.lab.drv.AfterFunc(m.lab.source, speakerTimeout, m.lab.elect)
+	m.lab.drv.AfterFunc(m.lab.source, m.lab.speakerTimeout(), m.lab.elect)
 }
 
 // checkServiceProtocols refuses what no packet could be made for.

@@ -168,8 +168,88 @@ func TestLoadBalancerPool(t *testing.T) {
 			t.Errorf("SCTP: %v, want %s", err, want)
 		}
 	})
-	cfg.LoadBalancers = netip.MustParsePrefix("203.0.113.0/24")
-	if _, err := emu.New(cfg); err == nil || !strings.Contains(err.Error(), "load balancer pool 203.0.113.0/24: want a range within the underlay") {
-		t.Errorf("pool outside: %v", err)
+	for _, x := range []struct {
+		pool, want string
+		noGateway  bool
+	}{
+		{"10.244.9.0/24", "overlaps the pod CIDR 10.244.0.0/16", false},
+		{"192.168.0.0/16", "is larger than segment underlay 192.168.56.0/24", false},
+		{"203.0.113.0/24", "there is no router to give a route to", true},
+	} {
+		cfg.LoadBalancers, cfg.Underlay.NoGateway = netip.MustParsePrefix(x.pool), x.noGateway
+		if _, err := emu.New(cfg); err == nil || !strings.Contains(err.Error(), x.want) {
+			t.Errorf("pool %s: %v, want %s", x.pool, err, x.want)
+		}
 	}
+}
+
+// A pool that is in no segment is announced by routes: every router has one, to one
+// node. A node that fails is used until the hold time is over.
+func TestLoadBalancerByRoutes(t *testing.T) {
+	cfg := withPool
+	cfg.LoadBalancers = netip.MustParsePrefix("203.0.113.0/28")
+	cfg.Underlay = emu.Underlay{
+		Segments: []emu.Segment{
+			{Name: "rack", Subnet: netip.MustParsePrefix("192.168.56.0/24")},
+			{Name: "office", Subnet: netip.MustParsePrefix("10.1.0.0/24")},
+			{Name: "wan", Subnet: netip.MustParsePrefix("10.2.0.0/24")},
+		},
+		Routers: []emu.Router{
+			{Name: "tor", Ports: []emu.RouterPort{{Segment: "rack"}, {Segment: "wan"}}},
+			{Name: "edge", Ports: []emu.RouterPort{{Segment: "office"}, {Segment: "wan"}}},
+		},
+	}
+	vip := netip.MustParseAddr("203.0.113.0")
+	emutest.Run(t, cfg, func(t *testing.T, lab *emutest.Lab) {
+		lab.Pod("web", "node2", 8080)
+		ext, err := lab.AddHost(emu.HostConfig{Name: "ext", Segment: "office"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := lab.AddService(loadBalancer("web", corev1.ServiceExternalTrafficPolicyCluster)); err != nil {
+			t.Fatal(err)
+		}
+		wantRoutes := func(when, tor, edge string) {
+			t.Helper()
+			lab.Sleep(0)
+			for router, want := range map[string]string{"tor": tor, "edge": edge} {
+				got, h := "", lab.Machine(router).Stack()
+				lab.Driver().Do(func() {
+					for _, r := range h.Routes() {
+						if r.Dst.Addr() == vip {
+							got += r.String()
+						}
+					}
+				})
+				if got != want {
+					t.Errorf("%s, %s: route %q, want %q", when, router, got, want)
+				}
+			}
+		}
+		const edge = "203.0.113.0 via 10.2.0.1 dev eth1 proto bgp metric 20"
+		wantRoutes("policy Cluster: the lowest of all nodes", "203.0.113.0 via 192.168.56.11 dev eth0 proto bgp metric 20", edge)
+		if got := emutest.Get(t, &ext.Machine, "http://203.0.113.0/hostname"); got != "web" {
+			t.Errorf("GET = %q, want web", got)
+		}
+		lab.Node("node1").SetUp(false)
+		lab.Sleep(89 * time.Second)
+		wantRoutes("a second before the hold time is over", "203.0.113.0 via 192.168.56.11 dev eth0 proto bgp metric 20", edge)
+		lab.Sleep(time.Second)
+		wantRoutes("after the hold time", "203.0.113.0 via 192.168.56.12 dev eth0 proto bgp metric 20", edge)
+		if got := emutest.Get(t, &ext.Machine, "http://203.0.113.0/hostname"); got != "web" {
+			t.Errorf("GET = %q, want web", got)
+		}
+		if err := lab.RemoveService("default", "web"); err != nil {
+			t.Fatal(err)
+		}
+		wantRoutes("without the Service", "", "")
+		lab.Pod("far", "node3", 8080)
+		if _, err := lab.AddService(loadBalancer("far", corev1.ServiceExternalTrafficPolicyLocal)); err != nil {
+			t.Fatal(err)
+		}
+		wantRoutes("policy Local: the node of the pod", "203.0.113.0 via 192.168.56.13 dev eth0 proto bgp metric 20", edge)
+		if got := emutest.Get(t, &ext.Machine, "http://203.0.113.0/clientip"); !strings.HasPrefix(got, ext.Addr().String()+":") {
+			t.Errorf("the pod saw %s, want the client %v", got, ext.Addr())
+		}
+	})
 }
