@@ -1,4 +1,4 @@
-.PHONY: all test race bench fuzz lint examples repeat tools help
+.PHONY: all test race bench picture fuzz lint examples repeat tools help
 
 GO ?= go
 # How long each fuzz target runs in `make fuzz`.
@@ -51,6 +51,11 @@ bench: ## Measure, as ratios against two bare gVisor stacks in the same run
 	$(GO) test -c -o bench.test ./bench
 	for i in $$(seq $(COUNT)); do ./bench.test -test.run '^$$' -test.bench . -test.benchmem || exit 1; done \
 	  | tee bench.txt | $(GO) run ./bench/ratios
+
+# The picture in README: the headers of one packet under each design.
+picture: tools ## Draw examples/faceoff.svg from a new comparison
+	$(GO) run ./cmd/podwire compare examples/faceoff.yaml --only headers --report faceoff.html
+	$(GO) test ./bench/report -count 1 -run TestPicture -of $(CURDIR)/faceoff.html -picture $(CURDIR)/examples/faceoff.svg
 
 # When the time is up while a slow input runs, the fuzzer fails with "context
 # deadline exceeded" and nothing else. A finding names the input it has written.

@@ -8,8 +8,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"encoding/xml"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -239,6 +241,7 @@ func TestInBrowser(t *testing.T) {
 		{"toggles", desk, togglesDo},
 		{"colours", night, coloursSwitch},
 		{"download", desk, resultIsDownloaded},
+		{"save", desk, chartIsSaved},
 		{"print", night, prints},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.check(open(t, parent, path, test.view), r) })
@@ -472,6 +475,59 @@ func coloursSwitch(b *tab, _ *faceoff.Result) {
 
 // resultIsDownloaded saves the result and compares it with what was written.
 func resultIsDownloaded(b *tab, r *faceoff.Result) {
+	got := new(faceoff.Result)
+	if err := json.Unmarshal(b.download("#download", report.Slug(r.Scenario.Name)+"-compare.json"), got); err != nil {
+		b.t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got, r) {
+		b.t.Error("what is downloaded is not the result that the report was written from")
+	}
+}
+
+// chartIsSaved saves a chart as a file of its own.
+func chartIsSaved(b *tab, r *faceoff.Result) {
+	svg := b.download("#headers .save", "headers.svg")
+	d := xml.NewDecoder(bytes.NewReader(svg))
+	for {
+		_, err := d.Token()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			b.t.Fatalf("the file is not well-formed: %v", err)
+		}
+	}
+	for _, design := range r.Designs {
+		if !bytes.Contains(svg, []byte(">"+design.Name+"<")) {
+			b.t.Errorf("%s is not in the file", design.Name)
+		}
+	}
+	for _, s := range []string{"var(", "class=", "<style"} {
+		if bytes.Contains(svg, []byte(s)) {
+			b.t.Errorf("the file has %q, which means nothing outside of the page", s)
+		}
+	}
+}
+
+// Where the picture of README comes from and goes to; see make picture.
+var (
+	pictureOf = flag.String("of", "", "report of which to save the headers")
+	picture   = flag.String("picture", "", "SVG file to save them to")
+)
+
+func TestPicture(t *testing.T) {
+	if *picture == "" {
+		t.Skip("make picture draws it")
+	}
+	b := open(t, browser(t), *pictureOf, view{1000, 900, "light"})
+	if err := os.WriteFile(*picture, b.download("#headers .save", "headers.svg"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// download clicks and returns the file that comes of it.
+func (b *tab) download(selector, name string) []byte {
+	b.t.Helper()
 	dir, yes := b.t.TempDir(), true
 	_, err := chromedp.CallBrowser(b.ctx, cdpbrowser.SetDownloadBehavior, cdpbrowser.SetDownloadBehaviorParams{
 		Behavior: cdpbrowser.SetDownloadBehaviorBehaviorAllow, DownloadPath: dir, EventsEnabled: &yes,
@@ -480,7 +536,7 @@ func resultIsDownloaded(b *tab, r *faceoff.Result) {
 		b.t.Fatal(err)
 	}
 	progress := chromedp.BrowserEvents(b.ctx, cdpbrowser.DownloadProgress)
-	do(b, chromedp.Click(chromedp.CSS("#download")))
+	do(b, chromedp.Click(chromedp.CSS(selector)))
 	for e, err := range progress {
 		if err != nil {
 			b.t.Fatal(err)
@@ -489,17 +545,11 @@ func resultIsDownloaded(b *tab, r *faceoff.Result) {
 			break
 		}
 	}
-	content, err := os.ReadFile(filepath.Join(dir, report.Slug(r.Scenario.Name)+"-compare.json"))
+	content, err := os.ReadFile(filepath.Join(dir, name))
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	got := new(faceoff.Result)
-	if err := json.Unmarshal(content, got); err != nil {
-		b.t.Fatal(err)
-	}
-	if !reflect.DeepEqual(got, r) {
-		b.t.Error("what is downloaded is not the result that the report was written from")
-	}
+	return content
 }
 
 // prints makes a PDF, in light colours though the screen is dark.

@@ -26,6 +26,7 @@ type compareFlags struct {
 	seeds           int
 	realTime        bool
 	explain         bool
+	report          string
 	output          *choice
 }
 
@@ -52,7 +53,8 @@ design. Designs that do not fit the scenario are listed with the reason.
 Figures are held against theory in the same run. In virtual time, which is the
 default, one seed gives the same figures on every machine; --seeds adds the spread
 over several. --explain says of each figure what it is, how it was measured and
-what limits it.
+what limits it. --report writes one HTML file, which needs no network, to look at and
+to hand on.
 
 Groups of measures for --only: ` + joinWords(faceoff.Groups) + `.
 The last one depends on this host, and is only measured if it is asked for.`,
@@ -60,7 +62,8 @@ The last one depends on this host, and is only measured if it is asked for.`,
   podwire compare examples/faceoff.yaml --designs flannel-vxlan,flannel-host-gw
   podwire compare examples/faceoff.yaml --only goodput,loss --seeds 10
   podwire compare examples/racks.yaml --from a --to c -o markdown
-  podwire compare examples/faceoff.yaml -o json > faceoff.json`,
+  podwire compare examples/faceoff.yaml -o json > faceoff.json
+  podwire compare examples/faceoff.yaml --report faceoff.html`,
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return fmt.Errorf("found 0 files, want one or more: %s", c.UseLine())
@@ -80,6 +83,7 @@ The last one depends on this host, and is only measured if it is asked for.`,
 	c.Flags().IntVar(&f.seeds, "seeds", 1, "measure with so many seeds, one after another from the first, and show the spread")
 	c.Flags().BoolVar(&f.realTime, "real-time", false, "let time pass as on the wall: figures are then this host's")
 	c.Flags().BoolVar(&f.explain, "explain", false, "say of each figure what it is, how it was measured and what limits it")
+	c.Flags().StringVar(&f.report, "report", "", "write all of it as a web page to this `file`: charts, topology, headers and the way of a packet")
 	f.output = addChoice(c, "text", "markdown", "csv", "json", "table")
 	complete := func(names func() []string) func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
@@ -101,6 +105,17 @@ func (f *compareFlags) run(c *cobra.Command, files []string) error {
 	if err != nil {
 		return err
 	}
+	if err := keepInputs("--report", f.report, sc, files...); err != nil {
+		return err
+	}
+	interrupt := notifyInterrupt() // before there is a file to remove
+	defer interrupt.stop()
+	page, err := newReportFile(f.report)
+	if err != nil {
+		return err
+	}
+	defer page.abort()
+	interrupt.then(page.abort)
 	onProgress, done := progressLine(c.ErrOrStderr())
 	cfg.OnProgress = onProgress
 	r, err := faceoff.Run(scene(files, sc), cfg)
@@ -108,7 +123,16 @@ func (f *compareFlags) run(c *cobra.Command, files []string) error {
 	if err != nil {
 		return errors.New(strings.TrimPrefix(err.Error(), "faceoff: "))
 	}
-	return comparisons[f.output.String()](f, c.OutOrStdout(), r)
+	if err := page.commit(r); err != nil {
+		return err
+	}
+	if err := comparisons[f.output.String()](f, c.OutOrStdout(), r); err != nil {
+		return err
+	}
+	if f.report != "" && f.output.String() == "text" {
+		fmt.Fprintf(c.OutOrStdout(), "report: %s\n", f.report)
+	}
+	return nil
 }
 
 // config turns flags into settings.

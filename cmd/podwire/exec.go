@@ -51,7 +51,7 @@ func (f *labFlags) with(c *cobra.Command, file string, use func(*emu.Lab) error)
 	if f.pcap == "-" {
 		return errors.New("--pcap -: standard output is the command's, want a file")
 	}
-	if err := f.keepInputs(sc, file); err != nil {
+	if err := keepInputs("--pcap", f.pcap, sc, file); err != nil {
 		return err
 	}
 	interrupt := notifyInterrupt()

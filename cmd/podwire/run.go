@@ -137,7 +137,7 @@ func (f *runFlags) run(c *cobra.Command, files []string) error {
 	if f.pcap == "-" {
 		out = c.ErrOrStderr() // standard output is the capture
 	}
-	if err := f.keepInputs(sc, files...); err != nil {
+	if err := keepInputs("--pcap", f.pcap, sc, files...); err != nil {
 		return err
 	}
 	interrupt := notifyInterrupt() // before there is a file to remove
@@ -172,24 +172,24 @@ func (f *runFlags) run(c *cobra.Command, files []string) error {
 	return nil
 }
 
-// keepInputs refuses to write the capture over a file that the scenario is
+// keepInputs refuses to write what a flag names over a file that the scenario is
 // read from.
-func (f *runFlags) keepInputs(sc *topo.Scenario, files ...string) error {
-	out, err := os.Stat(f.pcap)
-	if f.pcap == "" || err != nil {
+func keepInputs(flag, path string, sc *topo.Scenario, files ...string) error {
+	out, err := os.Stat(path)
+	if path == "" || err != nil {
 		return nil // it is a new file
 	}
 	inputs := slices.Clone(files)
 	for _, m := range sc.Manifests {
-		path := m.Value
-		if !filepath.IsAbs(path) {
-			path = filepath.Join(filepath.Dir(files[0]), path)
+		in := m.Value
+		if !filepath.IsAbs(in) {
+			in = filepath.Join(filepath.Dir(files[0]), in)
 		}
-		inputs = append(inputs, path)
+		inputs = append(inputs, in)
 	}
 	for _, in := range inputs {
 		if info, err := os.Stat(in); err == nil && os.SameFile(info, out) {
-			return fmt.Errorf("--pcap %s: found an input file, want another name", f.pcap)
+			return fmt.Errorf("%s %s: found an input file, want another name", flag, path)
 		}
 	}
 	return nil

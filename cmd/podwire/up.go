@@ -72,7 +72,7 @@ func (f *upFlags) up(c *cobra.Command, file string) error {
 	if f.after < 0 || f.after > len(sc.Steps) {
 		return fmt.Errorf("--after: found %d, want a number of steps from 0 to %d", f.after, len(sc.Steps))
 	}
-	if err := f.keepInputs(sc, file); err != nil {
+	if err := keepInputs("--pcap", f.pcap, sc, file); err != nil {
 		return err
 	}
 	out := c.OutOrStdout()
