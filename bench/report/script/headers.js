@@ -20,11 +20,12 @@ function headers(figure, draw) {
   const torn = 26; // bytes that the payload takes at least
   const longest = d3.max(rows, (p) => head(p) + tail(p)) + torn;
   const px = (total - left - right) / longest;
-  const pitch = slim ? 50 : 34, tall = 25, top = 34;
-  const height = top + rows.length * pitch;
-  const svg = d3.create("svg").attr("viewBox", [0, 0, total, height]).attr("width", total).attr("height", height)
+  const pitch = slim ? 50 : 34, tall = 25;
+  const svg = d3.create("svg")
     .attr("role", "group").attr("aria-label", "Headers of one packet under each design, to scale. Arrow keys move between layers and designs.");
   hatches(svg);
+  const top = legend(svg, rows, total) + 28, height = top + rows.length * pitch;
+  svg.attr("viewBox", [0, 0, total, height]).attr("width", total).attr("height", height);
   ruler(svg, left, top, px, d3.max(rows, head), height);
   const order = rows.map((p, i) => {
     const y = top + i * pitch + (slim ? 18 : 4);
@@ -39,7 +40,6 @@ function headers(figure, draw) {
   });
   walkable(order, (e) => tellLayer(e));
   draw.replaceChildren(svg.node());
-  legend();
 }
 
 // layers draws one packet and returns its layers' elements. The payload is
@@ -57,9 +57,10 @@ function layers(g, p, left, y, tall, px, room, head) {
     if (!payload) bytesOf(e, x, y, tall, px, l.bytes);
     if (l.encrypted) e.append("rect").attr("x", x + .5).attr("y", y).attr("width", Math.max(w - 1, 1)).attr("height", tall).attr("fill", payload ? "url(#hatch-dark)" : "url(#hatch)");
     if (payload) tear(e, x + w * .72, y, tall);
-    const text = [l.name, brief[l.name] || l.name].find((s) => s.length * 6.6 + 5 < w * (payload ? .7 : 1));
+    const room = w * (payload ? .7 : 1);
+    const [text, size] = [[l.name, 11.5], [l.name, 9.5], [brief[l.name] || l.name, 11.5], [brief[l.name] || l.name, 9]].find(([s, size]) => s.length * size * .62 + 2 < room) || [];
     if (text) {
-      e.append("text").attr("x", payload ? x + w * .36 : x + w / 2).attr("y", y + tall / 2).attr("dy", ".34em").attr("text-anchor", "middle").attr("font-size", 11.5).attr("font-weight", 600)
+      e.append("text").attr("x", payload ? x + w * .36 : x + w / 2).attr("y", y + tall / 2).attr("dy", ".34em").attr("text-anchor", "middle").attr("font-size", size).attr("font-weight", 600)
         .attr("fill", payload || l.role === "padding" ? "var(--ink)" : "var(--on-role)")
         .attr("paint-order", "stroke").attr("stroke", `var(--${l.role})`).attr("stroke-width", l.encrypted ? 5 : 0).attr("stroke-linejoin", "round").text(text);
     }
@@ -115,18 +116,20 @@ function tellLayer(e) {
   $("headers-tell").replaceChildren(element("b", {}, first), `. ${rest.join(". ")}. Seen at ${p.point}, ${d3.format(",")(p.bytes)} bytes in all.`);
 }
 
-function legend() {
-  const used = new Set(result.designs.flatMap((d) => d.packet ? d.packet.layers.map((l) => l.role) : []));
-  const items = roles.filter((r) => used.has(r[0]));
-  const box = d3.select("#headers-legend");
-  box.selectAll("*").remove();
-  const sample = (fill, text, hatch) => {
-    const s = box.append("span");
-    const svg = s.append("svg").attr("viewBox", "0 0 26 14");
-    svg.append("rect").attr("width", 26).attr("height", 14).attr("fill", fill);
-    if (hatch) svg.append("rect").attr("width", 26).attr("height", 14).attr("fill", "url(#hatch)");
-    s.append("span").text(text);
-  };
-  for (const [role, text] of items) sample(`var(--${role})`, text);
-  if (result.designs.some((d) => d.packet && d.packet.layers.some((l) => l.encrypted))) sample("var(--pod)", "encrypted", true);
+// legend writes above the packets what the colours mean, in as many lines as it
+// takes, and returns its height.
+function legend(svg, packets, total) {
+  const all = packets.flatMap((p) => p.layers);
+  const items = roles.filter((r) => all.some((l) => l.role === r[0])).map(([role, text]) => ({fill: `var(--${role})`, text}));
+  if (all.some((l) => l.encrypted)) items.push({fill: "var(--pod)", text: "encrypted", over: "url(#hatch)"});
+  const g = svg.append("g").attr("aria-hidden", true).attr("font-size", 12.5).attr("fill", "var(--ink)");
+  let x = 0, y = 2;
+  for (const i of items) {
+    const long = 50 + i.text.length * 6.9;
+    if (x && x + long > total) [x, y] = [0, y + 22];
+    for (const fill of [i.fill, i.over]) if (fill) g.append("rect").attr("x", x).attr("y", y).attr("width", 24).attr("height", 13).attr("fill", fill);
+    g.append("text").attr("x", x + 31).attr("y", y + 11).text(i.text);
+    x += long;
+  }
+  return y + 30;
 }

@@ -3,6 +3,9 @@
 
 const kept = ["fill", "fill-opacity", "stroke", "stroke-width", "stroke-opacity", "stroke-dasharray", "font-size", "font-weight", "font-style", "text-anchor", "paint-order", "opacity"];
 
+// hex shortens a colour that has no alpha.
+const hex = (value) => value.replace(/rgb\((\d+), (\d+), (\d+)\)/g, (_, ...rgb) => "#" + rgb.slice(0, 3).map((n) => Number(n).toString(16).padStart(2, "0")).join(""));
+
 function standalone(svg, title) {
   const copy = svg.cloneNode(true);
   const from = [svg, ...svg.querySelectorAll("*")], to = [copy, ...copy.querySelectorAll("*")];
@@ -13,8 +16,9 @@ function standalone(svg, title) {
       const value = now.getPropertyValue(name);
       const inherited = parent && parent.getPropertyValue(name) === value && !["opacity"].includes(name);
       t.removeAttribute(name);
-      if (!inherited && !(initial[name] === value)) t.setAttribute(name, value.replace(/px$/, ""));
+      if (!inherited && !(initial[name] === value)) t.setAttribute(name, hex(value.replace(/px$/, "")));
     }
+    for (const a of t.attributes) if (!a.name.includes("opacity")) a.value = a.value.replace(/-?\d+\.\d{2,}/g, (n) => Math.round(n * 10) / 10);
     for (const name of ["style", "class", "tabindex", "data-design", "role", "aria-label", "aria-hidden", "aria-current", "data-mark"]) t.removeAttribute(name);
   });
   for (const s of copy.querySelectorAll("style")) s.remove();
