@@ -33,8 +33,9 @@ type Result struct {
 type Scenario struct {
 	Name string `json:"name"`
 	File string `json:"file"`
-	From string `json:"from"` // the pod that sends
-	To   string `json:"to"`   // the pod that receives
+	Text string `json:"text,omitempty"` // what its files say, one after another
+	From string `json:"from"`           // the pod that sends
+	To   string `json:"to"`             // the pod that receives
 }
 
 // Settings are what the figures depend on besides the scenario.

@@ -221,7 +221,7 @@ func (f *fit) reach(l *field, cfg *Config) error {
 
 // describe fills in what is the same for all designs.
 func (r *Result) describe(s *Scene, cfg *Config, f *fit) {
-	r.Scenario = Scenario{Name: s.Name, File: s.File, From: f.from, To: f.to}
+	r.Scenario = Scenario{Name: s.Name, File: s.File, Text: s.Text, From: f.from, To: f.to}
 	r.Topology = f.topology
 	seeds := cfg.Seeds
 	if len(seeds) == 0 {

@@ -16,6 +16,7 @@ import (
 type Scene struct {
 	Name string
 	File string // where it is from, for people
+	Text string // what its files say, for those who want to run it again
 
 	// Lab builds the network and hands it to f, with no traffic and no faults but
 	// f's own. It is closed when f returns.

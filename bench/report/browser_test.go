@@ -430,7 +430,7 @@ func keysDo(b *tab, r *faceoff.Result) {
 func togglesDo(b *tab, r *faceoff.Result) {
 	want(b, "tables without rows", `[...document.querySelectorAll("details.table")].filter((d) => {
 		d.querySelector("summary").click();
-		return !d.open || d.querySelectorAll("tbody tr, ol li").length === 0 || d.getBoundingClientRect().height < 50;
+		return !d.open || d.querySelectorAll("tbody tr, ol li, pre").length === 0 || d.getBoundingClientRect().height < 50;
 	}).length`, 0)
 	want(b, "charts without a table", `[...document.querySelectorAll(".chart")].filter((f) => !f.querySelector("details.table")).length`, 0)
 

@@ -43,6 +43,7 @@ func fixture(t *testing.T) *faceoff.Result {
 	c.Error, c.Agrees, c.Measured = -.009, false, c.Theory*.991
 	r.Designs[4].Checks = &faceoff.Checks{Steps: 3, Failed: []string{"step 2, a Service picks one of two pods: status: got 503, want 200"}}
 	r.Designs[5].Warnings = []string{"a process in user space carries the packets"}
+	r.Scenario.Text = "name: faceoff\n\ncluster: {nodes: 3}\n"
 	r.Warnings = append(r.Warnings, "the host was busy: figures in real time are worth little")
 	return r
 }

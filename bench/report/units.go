@@ -54,6 +54,9 @@ func scaleFor(unit faceoff.Unit, values []float64) scale {
 	if !whole && top > 0 {
 		s.Decimals = min(max(3-int(math.Floor(math.Log10(top*s.Factor))), 0), 6)
 	}
+	if unit == faceoff.Share && !whole {
+		s.Decimals = max(s.Decimals, 2) // 99.99 % is not 100 %
+	}
 	return s
 }
 

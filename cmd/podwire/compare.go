@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -193,6 +194,7 @@ func scene(files []string, sc *topo.Scenario) *faceoff.Scene {
 			return sc.Lab(cfg, f)
 		},
 	}
+	s.Text = textOf(files)
 	if s.Name == "" {
 		s.Name = s.File
 	}
@@ -210,6 +212,26 @@ func scene(files []string, sc *topo.Scenario) *faceoff.Scene {
 		}
 	}
 	return s
+}
+
+// textOf returns what files say, each but the only one under its name. They have
+// been read before: one that has gone since is left out.
+func textOf(files []string) string {
+	var b strings.Builder
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			continue
+		}
+		if len(files) > 1 {
+			fmt.Fprintf(&b, "# %s\n", filepath.Base(file))
+		}
+		b.Write(content)
+		if !bytes.HasSuffix(content, []byte("\n")) {
+			b.WriteByte('\n')
+		}
+	}
+	return b.String()
 }
 
 // played puts a verdict into the words of a comparison.
