@@ -71,8 +71,9 @@ func browser(t *testing.T) context.Context {
 
 // A tab is the report in a window of a size, and what it complained of.
 type tab struct {
-	t   *testing.T
-	ctx context.Context
+	t    *testing.T
+	ctx  context.Context
+	stop func() // gives the page up
 
 	mu    sync.Mutex // guards wrong
 	wrong []string   // console errors, exceptions, requests
@@ -90,7 +91,7 @@ func open(t *testing.T, parent context.Context, path string, v view) *tab {
 	t.Helper()
 	ctx, cancel := chromedp.NewContext(parent)
 	ctx, stop := context.WithTimeout(ctx, 3*time.Minute)
-	b := &tab{t: t, ctx: ctx}
+	b := &tab{t: t, ctx: ctx, stop: stop}
 	t.Cleanup(func() {
 		stop()
 		cancel()
@@ -123,6 +124,7 @@ func (b *tab) listen(event any, url string) {
 		if x := e.ExceptionDetails.Exception; x != nil {
 			wrong += ": " + x.Description
 		}
+		defer b.stop() // what the test waits for may never come
 	case *runtime.EventConsoleAPICalled:
 		wrong = fmt.Sprintf("console.%s is called", e.Type)
 	case *log.EventEntryAdded:

@@ -57,8 +57,8 @@ function layers(g, p, left, y, tall, px, room, head) {
     if (!payload) bytesOf(e, x, y, tall, px, l.bytes);
     if (l.encrypted) e.append("rect").attr("x", x + .5).attr("y", y).attr("width", Math.max(w - 1, 1)).attr("height", tall).attr("fill", payload ? "url(#hatch-dark)" : "url(#hatch)");
     if (payload) tear(e, x + w * .72, y, tall);
-    const room = w * (payload ? .7 : 1);
-    const [text, size] = [[l.name, 11.5], [l.name, 9.5], [brief[l.name] || l.name, 11.5], [brief[l.name] || l.name, 9]].find(([s, size]) => s.length * size * .62 + 2 < room) || [];
+    const space = w * (payload ? .7 : 1); // for its name
+    const [text, size] = [[l.name, 11.5], [l.name, 9.5], [brief[l.name] || l.name, 11.5], [brief[l.name] || l.name, 9]].find(([s, size]) => s.length * size * .62 + 2 < space) || [];
     if (text) {
       e.append("text").attr("x", payload ? x + w * .36 : x + w / 2).attr("y", y + tall / 2).attr("dy", ".34em").attr("text-anchor", "middle").attr("font-size", size).attr("font-weight", 600)
         .attr("fill", payload || l.role === "padding" ? "var(--ink)" : "var(--on-role)")
