@@ -49,8 +49,9 @@ var layers = map[string][]string{
 	"bench/convergence": {"emu", "emu/virtual", "link", "stack"},
 	"bench/ratios":      {"bench"},
 	"bench/report":      {"bench/faceoff"},
-	"bench/faceoff":     {"emu", "emu/explain", "emu/virtual", "link", "overlay"},
-	"cmd/podwire":       {"bench/faceoff", "bench/report", "topo", "topo/search", "emu", "emu/anatomy", "emu/explain", "emu/shell", "internal/typo", "emu/virtual", "overlay", "kube", "pcap", "pcap/diff", "pcap/text"},
+	"bench/workload":    {"emu", "link"},
+	"bench/faceoff":     {"bench/workload", "emu", "emu/explain", "emu/virtual", "link", "overlay"},
+	"cmd/podwire":       {"bench/workload", "bench/faceoff", "bench/report", "topo", "topo/search", "emu", "emu/anatomy", "emu/explain", "emu/shell", "internal/typo", "emu/virtual", "overlay", "kube", "pcap", "pcap/diff", "pcap/text"},
 }
 
 // rules are prefixes of import paths that only some packages may use, and why.

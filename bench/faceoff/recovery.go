@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/podwire/podwire/bench/workload"
 	"github.com/podwire/podwire/emu"
 	"github.com/podwire/podwire/link"
 )
@@ -25,7 +26,7 @@ func (b *bout) linkLoss() error {
 		return nil
 	}
 	return b.enterKnown(0, func(f *field) error {
-		if err := f.changeCables(func(c *link.WireConfig) { c.Rate = faultRate }); err != nil {
+		if err := workload.ChangeCables(f.Lab, func(c *link.WireConfig) { c.Rate = faultRate }); err != nil {
 			return err
 		}
 		start := f.Now()

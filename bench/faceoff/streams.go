@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/podwire/podwire/bench/workload"
 	"github.com/podwire/podwire/emu"
 	"github.com/podwire/podwire/link"
 )
@@ -165,9 +166,9 @@ func (b *bout) wires() error {
 		b.skip("both pods are on one node", append(ids, "goodput-wan", "goodput-9000")...)
 		return nil
 	}
-	for i, rate := range []int64{1e9, 10e9, 25e9} {
-		err := b.stream(ids[i], 0, b.window(rate, b.fit.mtu), func(c *link.WireConfig) { c.Rate, c.Latency = rate, rackLatency })
-		if err != nil {
+	for i, name := range []string{"1g", "10g", "25g"} {
+		w, _ := workload.FindWire(name)
+		if err := b.stream(ids[i], 0, b.window(w.Rate(), b.fit.mtu), &w); err != nil {
 			return err
 		}
 	}
@@ -183,14 +184,11 @@ func (b *bout) wires() error {
 // jumbo is the MTU that switches and NICs of data centres agree on.
 const jumbo = 9000
 
-// rackLatency is that of a short cable and a switch.
-const rackLatency = 5 * time.Microsecond
-
-// stream measures one stream, with the cables changed if it is to be on others.
-func (b *bout) stream(id string, mtu int, window time.Duration, change func(*link.WireConfig)) error {
+// stream measures one stream, on other cables if there are some.
+func (b *bout) stream(id string, mtu int, window time.Duration, on *workload.Wire) error {
 	return b.enterKnown(mtu, func(f *field) error {
-		if change != nil {
-			if err := f.changeCables(change); err != nil {
+		if on != nil {
+			if err := on.Apply(f.Lab, &f.to.Node().Machine); err != nil {
 				return err
 			}
 		}
@@ -206,13 +204,8 @@ func (b *bout) stream(id string, mtu int, window time.Duration, change func(*lin
 // wan moves bytes over a path that is long and loses frames.
 func (b *bout) wan() error {
 	return b.enterKnown(0, func(f *field) error {
-		_, to := f.nodes()
-		wan, _ := link.FindPreset("wan")
-		err := to.ChangeCable("", func(out, in *link.WireConfig) {
-			wan.Up.MTU, wan.Down.MTU = out.MTU, in.MTU
-			*out, *in = wan.Up, wan.Down
-		})
-		if err != nil {
+		wan, _ := workload.FindWire("wan")
+		if err := wan.Apply(f.Lab, &f.to.Node().Machine); err != nil {
 			return err
 		}
 		r, err := f.flow(emu.FlowConfig{Kind: emu.BulkFlow, For: 10 * time.Minute, Bytes: 10 * megabyte, Sample: 100 * time.Millisecond})
@@ -225,20 +218,4 @@ func (b *bout) wan() error {
 		}
 		return err
 	})
-}
-
-// changeCables changes both directions of all cables of the underlay.
-func (f *field) changeCables(change func(*link.WireConfig)) error {
-	for _, m := range f.Machines() {
-		for _, u := range m.Uplinks() {
-			err := m.ChangeCable(u.Segment, func(out, in *link.WireConfig) {
-				change(out)
-				change(in)
-			})
-			if err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }

@@ -72,7 +72,7 @@ wrong.`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w (see %s --help)", err, c.CommandPath())
 	})
-	root.AddCommand(newRun(), newUp(), newCompare(), newExec(), newShell(), newInspect(), newExplain(), newTcpdump(), newValidate(), newDiff(), newDesigns(), newSchema(), newVersion())
+	root.AddCommand(newRun(), newUp(), newCompare(), newBench(), newExec(), newShell(), newInspect(), newExplain(), newTcpdump(), newValidate(), newDiff(), newDesigns(), newSchema(), newVersion())
 	root.AddCommand(newWorker()) // hidden: the other end of --seeds and --fuzz-faults
 	return root
 }
