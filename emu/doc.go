@@ -9,7 +9,8 @@
 //	ln, err := web.Listen("tcp", ":80")
 //	conn, err := client.Dial("tcp", "web:80")
 //
-// By default time is real. In virtual time a lab is exact and repeatable:
+// By default time is real, and a [TAP] can join the kernel of this machine. In
+// virtual time a lab is exact and repeatable:
 // package emutest makes such a lab inside a Go test, package virtual inside a
 // program.
 package emu

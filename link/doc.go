@@ -21,4 +21,9 @@
 //
 // A [Frame] has one owner. Whoever is handed a frame either hands it on or
 // calls [Frame.Release]; nobody keeps a slice of its bytes afterwards.
+//
+// # The outside
+//
+// In real time a [Splice] joins the end of a cable to something that reads and
+// writes whole frames, such as a TAP device of the kernel.
 package link
