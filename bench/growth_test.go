@@ -7,8 +7,12 @@ import (
 	"testing"
 
 	"github.com/podwire/podwire/emu"
+	"github.com/podwire/podwire/kube"
 	"github.com/podwire/podwire/link"
 	"github.com/podwire/podwire/stack"
+	"github.com/podwire/podwire/stack/ipvs"
+	"github.com/podwire/podwire/stack/netfilter"
+	"github.com/podwire/podwire/stack/nftables"
 )
 
 // BenchmarkGrowth is one UDP datagram of 1,400 bytes where there are n of
@@ -35,6 +39,59 @@ func BenchmarkGrowth(b *testing.B) {
 		b.Run(fmt.Sprintf("of=services/flow=new/n=%d", n), func(b *testing.B) { growServicesNew(b, n) })
 	}
 	servicesNode.node, servicesNode.services = nil, 0
+	for _, mode := range []string{emu.ProxyIPVS, emu.ProxyNFTables} {
+		for _, n := range []int{10, 1000, 10000} {
+			node := newBenchNode(b)
+			node.loadMode(mode, n)
+			b.Run(fmt.Sprintf("of=services/proxy=%s/flow=old/n=%d", mode, n), func(b *testing.B) { node.again(b).forward(b, datagram(podAddr, serviceAddr), false) })
+			b.Run(fmt.Sprintf("of=services/proxy=%s/flow=new/n=%d", mode, n), func(b *testing.B) { node.again(b).forward(b, datagram(podAddr, serviceAddr), true) })
+		}
+	}
+}
+
+// again is a node that has been measured before.
+func (n *benchNode) again(b *testing.B) *benchNode {
+	n.tb = b
+	if ct := n.host.Conntrack(); ct != nil {
+		ct.Flush()
+	}
+	return n
+}
+
+// loadMode is loadServices for another mode of kube-proxy.
+func (n *benchNode) loadMode(mode string, services int) {
+	proxy, c := n.newProxy(services)
+	n.drv.Do(func() {
+		if mode == emu.ProxyNFTables {
+			table, own := proxy.NFTables(c)
+			for _, text := range []string{table, own} {
+				script, err := nftables.Parse(text)
+				n.must(err)
+				n.must(n.host.NFTables().Apply(script, 0))
+			}
+		} else {
+			want := proxy.IPVS(c)
+			n.must(n.host.Netfilter().RestoreSets(want.Sets))
+			n.must(n.host.Netfilter().Restore(want.Rules, netfilter.RestoreOptions{NoFlush: true}))
+			n.must(n.host.Netfilter().Restore(kube.IPVSJumps(), netfilter.RestoreOptions{NoFlush: true}))
+			dev, err := n.host.AddDevice(stack.DeviceConfig{Name: "kube-ipvs0", MTU: 1500, NoARP: true, Kind: "dummy", Transmit: (*link.Frame).Release})
+			n.must(err)
+			dev.SetUp(false)
+			for _, a := range want.Bind {
+				n.must(dev.AddAddr(netip.PrefixFrom(a, 32)))
+			}
+			for _, s := range want.Servers {
+				k := ipvs.Key{Proto: 17, Addr: s.Addr}
+				n.must(n.host.IPVS().AddService(ipvs.ServiceConfig{Addr: s.Addr, Proto: 17}))
+				for _, e := range s.Endpoints {
+					n.must(n.host.IPVS().AddServer(k, ipvs.ServerConfig{Addr: e, Weight: 1}))
+				}
+			}
+		}
+		n.host.RulesChanged()
+		n.must(n.host.AddRoute(stack.Route{Dst: clusterNet, Via: outsider, Dev: n.out}))
+		n.must(n.host.AddRoute(stack.Route{Dst: serviceNet, Via: outsider, Dev: n.out}))
+	})
 }
 
 var upTo100000 = []int{10, 1000, 100000}

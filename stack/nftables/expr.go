@@ -22,6 +22,13 @@ type context struct {
 	state *state
 	p     *netfilter.Packet
 	env   netfilter.Env
+	key   key // scratch: one on the stack would move to the heap, with every call through an interface
+}
+
+// scratch is a key to be loaded.
+func (c *context) scratch() *key {
+	c.key = key{}
+	return &c.key
 }
 
 // field is a part of a header or of what the host knows about a packet.

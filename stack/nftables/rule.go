@@ -71,21 +71,21 @@ type match struct {
 }
 
 func (m *match) run(c *context) outcome {
-	var k key
-	if !m.left.load(c, &k) {
+	k := c.scratch()
+	if !m.left.load(c, k) {
 		return outcome{code: mismatch}
 	}
 	var ok bool
 	switch {
 	case m.set != "":
-		ok = c.state.elements(m.set).find(k, c.env.Now()) != nil
+		ok = c.state.elements(m.set).find(*k, c.env.Now()) != nil
 	case m.in != nil:
-		ok = m.in.elements.find(k, 0) != nil
+		ok = m.in.elements.find(*k, 0) != nil
 	case m.bits:
 		d := m.left[0].datatype()
 		ok = d.get(k[:])&d.get(m.lo[:]) != 0
 	default:
-		ok = m.compare(&k)
+		ok = m.compare(k)
 	}
 	if m.op == "!=" {
 		ok = !ok
@@ -146,8 +146,8 @@ type vmap struct {
 }
 
 func (m *vmap) run(c *context) outcome {
-	var k key
-	if !m.left.load(c, &k) {
+	k := c.scratch()
+	if !m.left.load(c, k) {
 		return outcome{code: mismatch}
 	}
 	in := (*elements)(nil)
@@ -156,7 +156,7 @@ func (m *vmap) run(c *context) outcome {
 	} else {
 		in = c.state.elements(m.set)
 	}
-	x := in.find(k, c.env.Now())
+	x := in.find(*k, c.env.Now())
 	if x == nil {
 		return outcome{code: mismatch}
 	}
@@ -192,7 +192,7 @@ type setMark struct {
 }
 
 func (s *setMark) run(c *context) outcome {
-	var k key
+	k := c.scratch()
 	if !s.to.load(c, k[:]) || s.ct && c.p.ConnMark == nil {
 		return outcome{code: mismatch}
 	}
@@ -221,8 +221,8 @@ type update struct {
 }
 
 func (u *update) run(c *context) outcome {
-	var k key
-	if !u.left.load(c, &k) || !c.state.remember(u, k, c.env.Now()) {
+	k := c.scratch()
+	if !u.left.load(c, k) || !c.state.remember(u, *k, c.env.Now()) {
 		return outcome{code: mismatch}
 	}
 	return outcome{}
@@ -264,11 +264,11 @@ type natMap struct {
 func (n *nat) run(c *context) outcome {
 	v := n.verdict
 	if n.to != nil {
-		var k key
-		if !n.to.left.load(c, &k) {
+		k := c.scratch()
+		if !n.to.left.load(c, k) {
 			return outcome{code: mismatch}
 		}
-		x := n.to.in.elements.find(k, 0)
+		x := n.to.in.elements.find(*k, 0)
 		if x == nil {
 			return outcome{code: mismatch}
 		}

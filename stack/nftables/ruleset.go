@@ -111,6 +111,7 @@ type Ruleset struct {
 	states []*state // in the order in which the tables were made
 	chains [5][]*Chain
 	ctx    context // scratch
+	looked uint64  // rules looked at so far
 }
 
 // New returns a ruleset without tables.
@@ -216,6 +217,7 @@ func (r *Ruleset) Run(at *Chain, p *netfilter.Packet, env netfilter.Env) Verdict
 		}
 		rule := here.rules[i]
 		i++
+		r.looked++
 		o := rule.run(c)
 		switch o.code {
 		case done:
