@@ -43,16 +43,19 @@ function lines(figure, draw) {
 }
 
 // names writes each curve's name at its end; those that would lie upon each
-// other are spread, with a leader to their curve.
+// other are spread, with a leader to their curve. Curves that are one and the
+// same have one name.
 function names(svg, curves, x, y, edge, top, bottom, room) {
   if (!curves.length) return;
-  const step = Math.min(14, (bottom - top + 20) / curves.length);
-  const labels = d3.sort(curves.map((s) => ({s, at: y.apply(s.points.at(-1).v), end: x.apply(s.points.at(-1).t)})), (l) => l.at);
+  const alike = [...d3.group(curves, (s) => JSON.stringify(s.points)).values()];
+  const text = (same) => same.length === 1 ? same[0].design : same.length === curves.length ? `all ${same.length} alike` : `${same[0].design} +${same.length - 1}`;
+  const labels = d3.sort(alike.map((same) => ({s: same[0], text: text(same), at: y.apply(same[0].points.at(-1).v), end: x.apply(same[0].points.at(-1).t)})), (l) => l.at);
+  const step = Math.min(14, (bottom - top + 20) / labels.length);
   labels.forEach((l, i) => { l.y = Math.max(l.at, i ? labels[i - 1].y + step : top - 8); });
   for (let i = labels.length - 1, floor = bottom + 8; i >= 0; i--, floor -= step) labels[i].y = Math.min(labels[i].y, floor);
   const g = svg.selectAll(null).data(labels).enter().append("g").attr("fill", "none");
   g.append("path").attr("d", (l) => `M${l.end + 1},${l.at}L${edge + 12},${l.y}`).attr("stroke", (l) => l.s.color).attr("stroke-opacity", .6);
-  own(g.append("text").attr("class", "curve-name").attr("x", edge + 15).attr("y", (l) => l.y).attr("dy", ".32em").attr("text-anchor", "start").attr("fill", (l) => l.s.color).attr("font-size", 11.5).text((l) => fit(l.s.design, room)), (l) => l.s.design);
+  own(g.append("text").attr("class", "curve-name").attr("x", edge + 15).attr("y", (l) => l.y).attr("dy", ".32em").attr("text-anchor", "start").attr("fill", (l) => l.s.color).attr("font-size", 11.5).text((l) => fit(l.text, room)), (l) => l.s.design);
 }
 
 // stagger puts the texts of marks in rows in which none lies upon another.
