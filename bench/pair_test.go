@@ -26,6 +26,10 @@ var paths = []struct {
 	{"same-node", func(tb testing.TB) pair { return newLabPair(tb, "node1", "server:80") }},
 	{"vxlan", func(tb testing.TB) pair { return newLabPair(tb, "node2", "server:80") }},
 	{"clusterip", func(tb testing.TB) pair { return newLabPair(tb, "node2", "web:80") }},
+	{"net-pipe", newPipePair},
+	{"loopback", newLoopbackPair},
+	{"kernel-veth", newVethPair},
+	{"kernel-vxlan", newKernelVXLANPair},
 }
 
 // newLabPair returns a client pod on node1 and a server pod in a lab of two
