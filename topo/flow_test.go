@@ -70,3 +70,22 @@ faults:
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }
+
+// A flow whose pod ends loses the rest; that is a result and no error.
+func TestFlowOutlivesItsPod(t *testing.T) {
+	for _, pod := range []string{"web", "client"} {
+		v := runText(t, world+`
+- set: {link: node1, rate: 10Mbit, queue: 20}
+- name: traffic
+  flow:
+  - {kind: bulk, from: client, to: web, for: 1s, expect: {recovers: ">450ms"}}
+  - {kind: requests, from: client, to: web, for: 1s, every: 50ms, expect: {recovers: ">450ms"}}
+  - {kind: udp, from: client, to: web, for: 1s, every: 50ms, expect: {loss: ">=40%", recovers: ">450ms"}}
+  - {kind: ping, from: client, to: web, for: 1s, every: 50ms, expect: {loss: ">=40%"}}
+  - {kind: http, from: client, url: "http://web/", for: 1s, every: 50ms, expect: {loss: ">=40%"}}
+faults:
+- {at: 500ms, kill: {pod: `+pod+`}}
+`)
+		want(t, v)
+	}
+}
