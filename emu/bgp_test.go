@@ -322,3 +322,50 @@ func TestBGPErrors(t *testing.T) {
 		}
 	})
 }
+
+// Routers that speak BGP join racks without a tunnel; a tunnel's next hops are
+// nodes, not routers. When a router is lost, so is what it has told.
+func TestBGPRouters(t *testing.T) {
+	for _, design := range []string{"calico-bgp", "calico-bgp-rr", "calico-ipip", "calico-ipip-crosssubnet"} {
+		segment := func(i int) emu.Segment {
+			return emu.Segment{Name: fmt.Sprint("s", i), Subnet: netip.MustParsePrefix(fmt.Sprintf("10.0.%d.0/24", i))}
+		}
+		cfg := emu.Config{Design: design, Seed: 1, Underlay: emu.Underlay{
+			Segments: []emu.Segment{segment(1), segment(2), segment(0)},
+			Routers: []emu.Router{
+				{Name: "tor1", AS: 65001, Ports: []emu.RouterPort{{Segment: "s1"}, {Segment: "s0"}}},
+				{Name: "tor2", AS: 65002, Ports: []emu.RouterPort{{Segment: "s2"}, {Segment: "s0"}}},
+			},
+		}}
+		emutest.Run(t, cfg, func(t *testing.T, lab *emutest.Lab) {
+			for _, s := range []string{"s1", "s1", "s2"} {
+				if _, err := lab.AddNode(emu.NodeConfig{Segment: s}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			p1, p3 := lab.Pod("p1", "node1"), lab.Pod("p3", "node3")
+			lab.Pod("p2", "node2").Ping("p3")
+			p1.Ping("p3")
+			p3.Ping("p1")
+			p1.Ping("p2")
+			if w := lab.Warnings(); len(w) > 0 {
+				t.Errorf("%s: warnings %q", design, w)
+			}
+			want := map[string]string{
+				"calico-bgp": "10.244.3.0/26 via 10.0.1.1 dev eth0", "calico-bgp-rr": "10.244.3.0/26 via 10.0.1.1 dev eth0",
+				"calico-ipip": "10.244.3.0/26 via 10.0.2.13 dev tunl0 proto bird onlink", "calico-ipip-crosssubnet": "10.244.3.0/26 via 10.0.2.13 dev tunl0 proto bird onlink",
+			}[design]
+			if got := birdRoutes(lab, "node1"); !slices.Contains(got, want) {
+				t.Errorf("%s: routes of node1 %q, want %s", design, got, want)
+			}
+			n3 := lab.Node("node3")
+			if err := lab.RemoveNode(n3); err != nil {
+				t.Fatal(err)
+			}
+			lab.Sleep(time.Second)
+			if got := birdRoutes(lab, "node1"); slices.Contains(got, want) {
+				t.Errorf("%s: routes of node1 without node3: %q", design, got)
+			}
+		})
+	}
+}

@@ -3,7 +3,9 @@ package emu
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
+	"github.com/podwire/podwire/overlay"
 	"github.com/podwire/podwire/overlay/bgp"
 	"github.com/podwire/podwire/stack"
 )
@@ -51,6 +53,66 @@ func (m *Machine) runBGP(cfg BGPConfig) (*bgp.Speaker, error) {
 		s.Announce(a)
 	}
 	return s, nil
+}
+
+// routersSpeak starts BGP on the routers that have an AS number. Those that share
+// a segment are peers. The caller holds the lock.
+func (l *Lab) routersSpeak(routers []*Machine) error {
+	as := func(i int) uint32 { return l.cfg.Underlay.Routers[i].AS }
+	for i, m := range routers {
+		if as(i) == 0 {
+			continue
+		}
+		cfg := BGPConfig{AS: as(i)}
+		for j, o := range routers {
+			addr, joined := o.AddrBeside(m)
+			if i == j || as(j) == 0 || !joined {
+				continue
+			}
+			own, _ := m.AddrBeside(o)
+			cfg.Peers = append(cfg.Peers, bgp.PeerConfig{Name: o.name, Addr: addr, Local: own, AS: as(j), KeepNextHop: true, Passive: addr.String() > own.String()})
+		}
+		if _, err := m.runBGP(cfg); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// peerWithRouters makes a new node the peer of the routers in its segment that
+// speak BGP, if the design does too. The caller holds the lock.
+func (l *Lab) peerWithRouters(n *Node) error {
+	s, err := l.speaking()
+	if err != nil {
+		return nil
+	}
+	for _, h := range l.hosts {
+		addr, joined := h.AddrBeside(&n.Machine)
+		r := h.Speaker()
+		if !joined || r == nil || !l.isRouter(&h.Machine) {
+			continue
+		}
+		if _, err := r.AddPeer(bgp.PeerConfig{Name: n.name, Addr: n.addr, Local: addr, AS: l.cfg.BGP.NodeAS(), KeepNextHop: true, Passive: true}); err != nil {
+			return fmt.Errorf("emu: %s: %w", h.name, err)
+		}
+		if err := s.AddPeer(overlay.BGPPeer{Node: n.name, Addr: addr, AS: r.AS(), AllowLocalAS: 1}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *Lab) isRouter(m *Machine) bool {
+	return slices.ContainsFunc(l.cfg.Underlay.Routers, func(r Router) bool { return r.Name == m.name })
+}
+
+// leaveRouters ends that for a node that is gone.
+func (l *Lab) leaveRouters(n *Node) {
+	for _, h := range l.hosts {
+		if r := h.Speaker(); r != nil && l.isRouter(&h.Machine) {
+			r.RemovePeer(n.name)
+		}
+	}
 }
 
 // birdRoutes is the protocol of the routes that come from BGP.

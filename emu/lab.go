@@ -145,6 +145,7 @@ func (c *Config) setDefaults() {
 	}
 	c.PodCIDR = c.PodCIDR.Masked()
 	c.Underlay.setDefaults()
+	c.BGP.Routed = c.BGP.Routed || slices.ContainsFunc(c.Underlay.Routers, func(r Router) bool { return r.AS != 0 })
 }
 
 // A Lab is a running network. Its methods may be called from any goroutine.

@@ -45,6 +45,7 @@ func (l *Lab) RemoveNode(n *Node) error {
 			return errGone(n)
 		}
 		l.nodes = slices.Delete(l.nodes, i, i+1)
+		l.leaveRouters(n)
 		l.detach(&n.Machine)
 		if err := l.cni.RemoveNode(&n.overlay); err != nil {
 			return err

@@ -84,6 +84,9 @@ func (l *Lab) addNode(n *Node, cfg NodeConfig) error {
 	if err := l.cni.AddNode(&n.overlay); err != nil {
 		return err
 	}
+	if err := l.peerWithRouters(n); err != nil {
+		return err
+	}
 	l.numbered++
 	l.nodes = append(l.nodes, n)
 	l.setUp(n.stack)

@@ -19,6 +19,12 @@ type Router struct {
 
 	// Sysctls are kernel parameters of the router, by name; see stack.Sysctls.
 	Sysctls map[string]string
+
+	// AS, if not 0, has the router speak BGP with that number: with the nodes in its
+	// segments if the design does, and with routers beside it that have one. It
+	// passes on what it learns, with next hops that are nodes as they are. Nodes then
+	// have no sessions with each other.
+	AS uint32
 }
 
 // A RouterPort is a router's device on a segment: the first is eth0.
@@ -51,7 +57,7 @@ func (l *Lab) addRouters() error {
 			return err
 		}
 	}
-	return nil
+	return l.routersSpeak(routers)
 }
 
 // addRouter makes one router with all its ports. The caller holds the lock.

@@ -17,6 +17,10 @@ type BGP struct {
 	// routers alone (nodeToNodeMeshEnabled: false).
 	NoMesh bool
 
+	// Routed says that routers of the underlay peer with the nodes of their segments
+	// and pass on what they learn, so that nodes need no sessions with each other.
+	Routed bool
+
 	// Reflectors are the names of the nodes that are route reflectors, in designs
 	// that have some. If empty, the first two nodes.
 	Reflectors []string
@@ -28,15 +32,18 @@ type BGP struct {
 // BGPPeer is a speaker outside of the cluster with which nodes have sessions, as
 // of Calico's resource of that name.
 type BGPPeer struct {
-	Node        string     // that peers with it; if empty, all do
-	Addr        netip.Addr // peerIP
-	Port        uint16     // if zero, 179
-	AS          uint32     // asNumber; if zero, the nodes'
-	NextHopSelf bool       // keepOriginalNextHop: false does not help; see bgp.PeerConfig
+	Node string     // that peers with it; if empty, all do
+	Addr netip.Addr // peerIP
+	Port uint16     // if zero, 179
+	AS   uint32     // asNumber; if zero, the nodes'
+
+	// AllowLocalAS is how often the nodes' own AS may be in paths that come from the
+	// peer (numAllowedLocalASNumbers): once if it passes on what other nodes say.
+	AllowLocalAS int
 }
 
-// as returns the AS number of the nodes.
-func (b BGP) as() uint32 {
+// NodeAS returns the AS number of the nodes.
+func (b BGP) NodeAS() uint32 {
 	if b.AS == 0 {
 		return 64512
 	}

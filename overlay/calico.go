@@ -141,7 +141,7 @@ func (c *calico) introduce(n, o *calicoNode) error {
 		if err := errors.Join(n.tunnel.meet(o), n.allow(o, "add")); err != nil {
 			return err
 		}
-	} else if !n.sameSubnet(o.Addr) && len(c.network.BGP.Peers) == 0 {
+	} else if !n.sameSubnet(o.Addr) && !c.network.BGP.Routed && len(c.network.BGP.Peers) == 0 {
 		err := fmt.Errorf("overlay: calico: %s cannot reach the pods of %s (%v), which is behind a router: "+
 			"want all nodes on one link, routers that speak BGP with the nodes, or a design with a tunnel", n.Name, o.Name, o.Addr)
 		if err := c.network.failed(n.Node, err); err != nil {

@@ -47,7 +47,7 @@ func (c *calico) startBGP(n *calicoNode) error {
 		return fmt.Errorf("overlay: calico: %s: nobody runs its BGP daemon", n.Name)
 	}
 	cfg := bgp.Config{
-		AS: c.network.BGP.as(), RouterID: n.Addr, Restarting: n.bgp.killed,
+		AS: c.network.BGP.NodeAS(), RouterID: n.Addr, Restarting: n.bgp.killed,
 		Best:      func(dst netip.Prefix, p *bgp.Path) { c.program(n, dst, p) },
 		Recovered: func() { n.sweep() },
 		Export:    func(_ *bgp.Peer, p *bgp.Path) bool { return n.exports(c.network.PodCIDR, p) },
@@ -93,6 +93,9 @@ func (c *calico) reflectors() (n int) {
 
 // peersWith reports whether two nodes have a session.
 func (c *calico) peersWith(n, o *calicoNode) bool {
+	if c.network.BGP.Routed {
+		return false
+	}
 	if c.mode.reflect {
 		return n.bgp.reflector || o.bgp.reflector
 	}
@@ -111,7 +114,7 @@ func (c *calico) peer(n, o *calicoNode) error {
 	if n.bgp.speaker == nil || n.bgp.speaker.Down() || !c.peersWith(n, o) {
 		return nil
 	}
-	cfg := bgp.PeerConfig{Name: c.nodePeerName(o), Addr: o.Addr, Local: n.Addr, AS: c.network.BGP.as()}
+	cfg := bgp.PeerConfig{Name: c.nodePeerName(o), Addr: o.Addr, Local: n.Addr, AS: c.network.BGP.NodeAS()}
 	if c.mode.reflect {
 		cfg.Client = n.bgp.reflector && !o.bgp.reflector
 	} else {
@@ -140,12 +143,12 @@ func (c *calico) peerOutside(n *calicoNode, p BGPPeer) error {
 	if n.bgp.speaker == nil || n.bgp.speaker.Down() || p.Node != "" && p.Node != n.Name {
 		return nil
 	}
-	cfg := bgp.PeerConfig{Name: peerName("Global", p.Addr), Addr: p.Addr, Port: p.Port, Local: n.Addr, AS: p.AS, NextHopSelf: p.NextHopSelf}
+	cfg := bgp.PeerConfig{Name: peerName("Global", p.Addr), Addr: p.Addr, Port: p.Port, Local: n.Addr, AS: p.AS, AllowLocalAS: p.AllowLocalAS}
 	if p.Node != "" {
 		cfg.Name = peerName("Node", p.Addr)
 	}
 	if cfg.AS == 0 {
-		cfg.AS = c.network.BGP.as()
+		cfg.AS = c.network.BGP.NodeAS()
 	}
 	_, err := n.bgp.speaker.AddPeer(cfg)
 	return err
@@ -309,7 +312,7 @@ func (c *calico) Unsettled() string {
 				return fmt.Sprintf("%s: BGP session %s is in state %s", n.Name, p.Name(), p.State().State)
 			}
 		}
-		if c.network.BGP.NoMesh && !c.mode.reflect {
+		if c.network.BGP.NoMesh && !c.mode.reflect && !c.network.BGP.Routed {
 			continue
 		}
 		for _, o := range c.order {

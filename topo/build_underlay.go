@@ -19,7 +19,7 @@ func (u *Underlay) config() emu.Underlay {
 		c.Segments = append(c.Segments, emu.Segment{Name: s.Name.Value, Subnet: s.Subnet.Value, MTU: s.Link.MTU.Value, Cable: &cable})
 	}
 	for _, r := range u.Routers {
-		er := emu.Router{Name: r.Name.Value, Routes: staticRoutes(r.Routes), Sysctls: r.Sysctls}
+		er := emu.Router{Name: r.Name.Value, Routes: staticRoutes(r.Routes), Sysctls: r.Sysctls, AS: uint32(r.AS.Value)}
 		for _, p := range r.Ports {
 			cable, _ := u.cable(u.segment(p.Segment.Value), &p.Link)
 			er.Ports = append(er.Ports, emu.RouterPort{Segment: p.Segment.Value, Addr: p.Address.Value, Cable: &cable})

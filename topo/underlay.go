@@ -31,6 +31,7 @@ type Router struct {
 	Ports   []RouterPort
 	Routes  []Route
 	Sysctls map[string]string // kernel parameters, by name
+	AS      Field[int]        // if set, the router speaks BGP; see emu.Router
 }
 
 // RouterPort is a router's device on a segment.
@@ -83,11 +84,11 @@ func (l *load) decodeSegment(d *document, p string, n *yaml.Node) {
 }
 
 func (l *load) decodeRouter(d *document, p string, n *yaml.Node) {
-	m, ok := l.mapping(d, n, p, "name", "ports", "routes", "sysctls")
+	m, ok := l.mapping(d, n, p, "name", "ports", "routes", "sysctls", "as")
 	if !ok {
 		return
 	}
-	r := Router{Name: l.name(m), Routes: l.routes(m), Sysctls: l.sysctls(m)}
+	r := Router{Name: l.name(m), Routes: l.routes(m), Sysctls: l.sysctls(m), AS: m.integer("as", 1, 1<<32-1)}
 	m.list("ports", "a list of segments, or of {segment, address}", func(p string, n *yaml.Node) {
 		if n.Kind == yaml.ScalarNode {
 			r.Ports = append(r.Ports, RouterPort{Segment: Field[string]{n.Value, d.pos(n)}})
