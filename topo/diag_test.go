@@ -131,7 +131,7 @@ f.yaml:5:3: error: steps[1] has no verb, want one of VERBS
 f.yaml:6:3: error: unknown key "pnig" in steps[2]; hint: did you mean "ping"?
 f.yaml:6:3: error: steps[2] has no verb, want one of VERBS
 f.yaml:7:3: error: steps[3].ping: no to, want one
-f.yaml:8:9: error: steps[4].down: want one of link, node, lease, endpoint, ready, segment`},
+f.yaml:8:9: error: steps[4].down: want one of link, node, lease, bgp, endpoint, ready, segment`},
 	{"expect", "pods: [{name: a}]\nsteps:\n- ping: {from: a, to: a}\n  expect: {status: 200, error: timout}\n- http: {from: a, url: 'http://a/'}\n  expect: {status: 42, within: 5}\n- sleep: 1s\n  expect: {ttl: 3}\n- http: {from: a, url: 'http://a/'}\n  expect: {error: timeout, status: 200}\n", `
 f.yaml:4:12: error: steps[0].expect: a ping step has no status to check, want one of error, within, exactly, ttl, loss, sourceIP
 f.yaml:4:32: error: steps[0].expect.error: found "timout", want one of timeout, refused, reset, unreachable, prohibited, too-big, ttl-exceeded, unknown-name; hint: did you mean "timeout"?

@@ -14,13 +14,14 @@ type Fault struct {
 	Link     Ref           // a node, host, router or pod: its cables
 	Node     Ref           // a node as a whole
 	Lease    Ref           // a node: what the others know of it
+	BGP      Ref           // a node: its BGP daemon, which ends and starts in good order
 	Endpoint Ref           // a pod that runs on: its address in all EndpointSlices
 	Ready    Ref           // a pod that runs on: its readiness probe
 	Segment  Field[string] // a segment's switch
 }
 
 // targets are the words for what a Fault takes down.
-var targets = []string{"link", "node", "lease", "endpoint", "ready", "segment"}
+var targets = []string{"link", "node", "lease", "bgp", "endpoint", "ready", "segment"}
 
 func (l *load) decodeDown(step mapping, s *Step) { s.Action = l.fault(step, "down") }
 func (l *load) decodeUp(step mapping, s *Step)   { s.Action = l.fault(step, "up") }
@@ -32,7 +33,7 @@ func (l *load) fault(step mapping, word string) *Fault {
 		return f
 	}
 	f.Link, f.Node, f.Lease, f.Segment = m.ref("link"), m.ref("node"), m.ref("lease"), m.str("segment")
-	f.Endpoint, f.Ready = m.ref("endpoint"), m.ref("ready")
+	f.Endpoint, f.Ready, f.BGP = m.ref("endpoint"), m.ref("ready"), m.ref("bgp")
 	set := 0
 	for _, key := range targets {
 		if m.get(key) != nil {
@@ -62,6 +63,8 @@ func (f *Fault) what() string {
 		return f.Link.Text
 	case f.Lease.IsSet():
 		return "lease of " + f.Lease.Text
+	case f.BGP.IsSet():
+		return "BGP daemon of " + f.BGP.Text
 	case f.Segment.IsSet():
 		return "segment " + f.Segment.Value
 	case f.Endpoint.IsSet():
@@ -76,6 +79,7 @@ func (f *Fault) resolve(l *load, at string) {
 	l.resolve(&f.Link, at+".link", RefNode, RefHost, RefTAP, RefPod)
 	l.resolve(&f.Node, at+".node", RefNode)
 	l.resolve(&f.Lease, at+".lease", RefNode)
+	l.resolve(&f.BGP, at+".bgp", RefNode)
 	l.resolve(&f.Endpoint, at+".endpoint", RefPod)
 	l.resolve(&f.Ready, at+".ready", RefPod)
 	l.checkSegmentName(f.Segment)
@@ -88,6 +92,8 @@ func (f *Fault) play(p *player) {
 		p.result.Outcome = "the cable of " + f.Link.Text + " is " + f.Verb()
 	case f.Lease.IsSet():
 		p.result.Outcome = "the other nodes " + map[bool]string{true: "know ", false: "have forgotten "}[f.Up] + f.Lease.Text
+	case f.BGP.IsSet():
+		p.result.Outcome = "the BGP daemon of " + f.BGP.Text + map[bool]string{true: " runs", false: " has told its peers that it ends"}[f.Up]
 	case f.Endpoint.IsSet():
 		p.result.Outcome = f.Endpoint.Text + map[bool]string{true: " is an endpoint", false: " runs, and is no endpoint any more"}[f.Up]
 	case f.Ready.IsSet():
@@ -129,6 +135,15 @@ func (f *Fault) turn(lab *emu.Lab, up bool) error {
 			return errGone(f.Lease)
 		}
 		return n.SetLease(up)
+	case f.BGP.IsSet():
+		n := lab.Node(f.BGP.Name)
+		switch {
+		case n == nil:
+			return errGone(f.BGP)
+		case up:
+			return n.StartBGP()
+		}
+		return n.StopBGP(false)
 	default:
 		n := lab.Node(f.Node.Name)
 		if n == nil {
