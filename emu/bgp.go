@@ -72,8 +72,8 @@ func (b *bird) listen() error {
 func (b *bird) over() bool { return b.ended || b.speaker.Down() || b.m.lab.closed }
 
 func (b *bird) accept(c *stack.Conn) {
-	from, err := netip.ParseAddrPort(c.RemoteAddr().String())
-	if err != nil {
+	from, ok := c.RemoteAddr().(*net.TCPAddr)
+	if !ok { // it was reset before it could be accepted
 		c.Close()
 		return
 	}
@@ -81,7 +81,7 @@ func (b *bird) accept(c *stack.Conn) {
 	var s *bgp.Session
 	b.m.lab.drv.Do(func() {
 		bc := b.newConn(c)
-		if s = b.speaker.Accept(bc, from.Addr()); s != nil {
+		if s = b.speaker.Accept(bc, from.AddrPort().Addr()); s != nil {
 			bc.run(s)
 		}
 	})
@@ -141,8 +141,8 @@ type bgpConn struct {
 
 func (b *bird) newConn(c *stack.Conn) *bgpConn {
 	bc := &bgpConn{b: b, c: c, wait: b.m.lab.drv.NewWaiter()}
-	if a, err := netip.ParseAddrPort(c.LocalAddr().String()); err == nil {
-		bc.local = a.Addr()
+	if a, ok := c.LocalAddr().(*net.TCPAddr); ok {
+		bc.local = a.AddrPort().Addr()
 	}
 	b.conns = append(b.conns, bc)
 	return bc

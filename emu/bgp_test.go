@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"fmt"
+	"io"
 	"net/netip"
 	"slices"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"github.com/podwire/podwire/emu/emutest"
 	"github.com/podwire/podwire/link"
 	"github.com/podwire/podwire/overlay/bgp"
+	"github.com/podwire/podwire/stack"
 )
 
 // bgpLab is three nodes of a design with a pod on each. A packet takes 1 ms from
@@ -368,4 +370,54 @@ func TestBGPRouters(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Anybody may connect to port 179: who is no peer is hung up on, a peer that talks
+// nonsense is told so, and whoever is in a hurry does no harm.
+func TestBGPHostilePort(t *testing.T) {
+	bgpLab(t, "calico-bgp", 1, func(t *testing.T, lab *emutest.Lab) {
+		h, n1, n2 := lab.Host("h"), lab.Node("node1"), lab.Node("node2")
+		until(lab, 10*time.Second)
+		if err := n2.StopBGP(false); err != nil {
+			t.Fatal(err)
+		}
+		lab.Sleep(time.Second)
+		talk := func(m *emu.Machine, say []byte) (heard []byte) {
+			t.Helper()
+			c, err := m.Dial("tcp", n1.Addr().String()+":179")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			c.SetDeadline(lab.Deadline(10 * time.Second))
+			c.Write(say)
+			heard, _ = io.ReadAll(c)
+			return heard
+		}
+		if got := talk(&h.Machine, []byte("GET / HTTP/1.1\r\n\r\n")); len(got) != 0 {
+			t.Errorf("a stranger hears % x, want nothing", got)
+		}
+		notification := []byte{0, 21, 3, 1, 1}
+		if got := talk(&n2.Machine, []byte("GET / HTTP/1.1\r\n\r\n and more")); !bytes.HasSuffix(got, notification) {
+			t.Errorf("a peer that speaks HTTP hears % x, want connection not synchronized", got)
+		}
+		for range 20 {
+			lab.Driver().Do(func() {
+				c, err := n2.Stack().Connect("tcp", n1.Addr().String()+":179", stack.SocketConfig{})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				lab.Driver().AfterFunc(1, 2*time.Millisecond, c.Abort)
+			})
+			lab.Sleep(10 * time.Millisecond)
+		}
+		if err := n2.StartBGP(); err != nil {
+			t.Fatal(err)
+		}
+		if err := lab.AwaitReady(time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		wantStrings(t, "routes", birdRoutes(lab, "node1"), threeBlocks...)
+	})
 }

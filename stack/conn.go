@@ -346,7 +346,7 @@ func (c *Conn) end() {
 // abort ends the connection with its host.
 func (c *Conn) abort() {
 	c.shut()
+	c.events.EventUnregister(&c.entry) // first: what it calls looks at pending
 	c.pending.reset()
-	c.events.EventUnregister(&c.entry)
 	c.ep.Abort()
 }
