@@ -151,7 +151,8 @@ func crowded(r *faceoff.Result) *faceoff.Result {
 }
 
 func TestSameResultSameBytes(t *testing.T) {
-	if write(t, fixture(t)) != write(t, fixture(t)) {
+	first, second := write(t, fixture(t)), write(t, fixture(t))
+	if first != second {
 		t.Error("the same result gave two different pages")
 	}
 }
