@@ -99,6 +99,10 @@ type Config struct {
 	// BGP is for designs that speak it.
 	BGP overlay.BGP
 
+	// CPU, if set, makes packets wait for the CPU of the nodes that they pass. If
+	// nil, nothing takes time but cables.
+	CPU *CPUConfig
+
 	// Settle makes time virtual; see link.DriverConfig. Packages emutest and
 	// virtual set it.
 	Settle func()
@@ -189,6 +193,9 @@ func New(cfg Config) (*Lab, error) {
 		return nil, fmt.Errorf("emu: design %q is not known (podwire designs lists them)", cfg.Design)
 	}
 	if err := cfg.check(design); err != nil {
+		return nil, err
+	}
+	if err := cfg.CPU.validate(); err != nil {
 		return nil, err
 	}
 	cluster, err := kube.NewCluster(kube.Config{

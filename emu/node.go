@@ -26,6 +26,7 @@ type Node struct {
 	health  healthServer
 	ipvs    *nodeIPVS     // nil unless kube-proxy is in ipvs mode
 	lost    time.Duration // when it was cut off last
+	cpu     *stack.CPU    // nil without a CPU model
 }
 
 // NodeConfig describes a node. The zero value is the next node of the lab.
@@ -69,6 +70,8 @@ func (l *Lab) addNode(n *Node, cfg NodeConfig) error {
 	if err != nil {
 		return err
 	}
+	n.cpu = l.newCPU()
+	machine.CPU = n.cpu
 	if err := l.attach(&n.Machine, cfg.Name, s, cfg.Addr, cfg.Cable, machine); err != nil {
 		return err
 	}

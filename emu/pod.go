@@ -110,6 +110,7 @@ func (l *Lab) addPod(p *Pod) error {
 		return err
 	}
 	p.node = node
+	cfg.CPU, cfg.Container = node.cpu, true
 	cfg.Life = l.lives[name]
 	l.lives[name]++
 	p.Machine = Machine{lab: l, name: name, stack: stack.NewHost(l.drv, cfg), pod: p}

@@ -25,6 +25,10 @@ type Frame struct {
 	// kernel's skb->hash it survives virtual devices and is lost on a cable.
 	Hash uint32
 
+	// Core is the core of the host's CPU that serves the frame, from 1, or 0 if
+	// none was chosen; see CPU. It is lost on a cable.
+	Core uint16
+
 	// Note says what the last stage did to the datagram ("DNAT a -> b"). The
 	// next capture point that is watched reports it once.
 	Note string
@@ -71,7 +75,7 @@ func (d *Driver) NewFrame(n int) *Frame {
 	}
 	f := list.get()
 	f.start, f.end = Headroom, Headroom+n
-	f.ID, f.Hash, f.Note, f.Intact = 0, 0, "", false
+	f.ID, f.Hash, f.Core, f.Note, f.Intact = 0, 0, 0, "", false
 	f.loop = loopGuard{}
 	return f
 }
@@ -134,7 +138,7 @@ func (d *Driver) Clone(f *Frame) *Frame {
 // Inherit gives f what is known about the datagram of which it is a piece or
 // that it has become: ID, hash, note, and whether it is intact.
 func (f *Frame) Inherit(from *Frame) {
-	f.ID, f.Hash, f.Note, f.Intact, f.loop = from.ID, from.Hash, from.Note, from.Intact, from.loop
+	f.ID, f.Hash, f.Core, f.Note, f.Intact, f.loop = from.ID, from.Hash, from.Core, from.Note, from.Intact, from.loop
 }
 
 // Release ends the frame's life and lets its buffer be used again. Releasing a

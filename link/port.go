@@ -7,11 +7,12 @@ type Port struct {
 	// Name is for people: "node1/eth0".
 	Name string
 
-	drv  *Driver
-	send func(*Frame)
-	recv func(*Frame)
-	down bool
-	gone *Point // counts frames for which nobody was bound
+	drv    *Driver
+	send   func(*Frame)
+	recv   func(*Frame)
+	down   bool
+	cabled bool   // its medium is a Wire
+	gone   *Point // counts frames for which nobody was bound
 }
 
 // NewPort returns a port whose medium is the given function: it is called with
@@ -53,6 +54,9 @@ func (p *Port) deliver(f *Frame) {
 // SetUp sets the administrative state of the port, as `ip link set up|down`.
 // A port that is down neither sends nor receives.
 func (p *Port) SetUp(up bool) { p.down = !up }
+
+// Cabled reports whether the port is the end of a cable.
+func (p *Port) Cabled() bool { return p.cabled }
 
 // Up reports the administrative state.
 func (p *Port) Up() bool { return !p.down }

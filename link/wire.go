@@ -65,6 +65,7 @@ func (d *Driver) NewWire(name string, cfg WireConfig) *Wire {
 	w.ab.init(d, name+" A->B", cfg, w.B)
 	w.ba.init(d, name+" B->A", cfg, w.A)
 	w.A.send, w.B.send = w.ab.send, w.ba.send
+	w.A.cabled, w.B.cabled = true, true
 	return w
 }
 
@@ -196,7 +197,7 @@ func (x *direction) send(f *Frame) {
 		x.point.Drop(f, DropMTU)
 		return
 	}
-	f.Hash = 0 // a flow hash is a host's own business
+	f.Hash, f.Core = 0, 0 // a host's own business
 	if x.pace.rate > 0 {
 		x.admit(f)
 		return

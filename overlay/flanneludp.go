@@ -88,6 +88,7 @@ func (b *flannelUDP) fromTUN(f *link.Frame, _ netip.Addr) {
 		b.tun.Point().Drop(f, DropProxyRoute)
 		return
 	}
+	b.node.Host.Work(f, stack.WorkUserTunnel)
 	if !b.spendTTL(f) {
 		return
 	}
@@ -115,6 +116,7 @@ func (b *flannelUDP) fromSocket(_ stack.Outer, f *link.Frame) {
 		b.tun.Point().Drop(f, DropProxyShort)
 		return
 	}
+	b.node.Host.Work(f, stack.WorkUserTunnel)
 	if b.spendTTL(f) {
 		b.tun.Receive(f)
 	}

@@ -56,6 +56,7 @@ func startWireGuard(n *Node, net Network) (flannelBackend, error) {
 		b.dev.AddAddr(gatewayAddr(n)),
 		addClusterRoute(n, net, b.dev),
 		n.Host.BindTunnel(flannelWGPort, func(o stack.Outer, f *link.Frame) {
+			n.Host.Work(f, stack.WorkWireGuard)
 			b.wg.Receive(netip.AddrPortFrom(o.Src, o.SrcPort), o.TOS, f)
 		}),
 	)
@@ -87,6 +88,7 @@ func (b *flannelWireGuard) remove(l flannelLease) error {
 // transmit encrypts a packet. To a destination that no peer has the kernel
 // answers host unreachable (ENOKEY of wg_xmit).
 func (b *flannelWireGuard) transmit(f *link.Frame, _ netip.Addr) {
+	b.node.Host.Work(f, stack.WorkWireGuard)
 	if !b.wg.Transmit(f) {
 		b.node.Host.SendError(f, icmpUnreachable, icmpHostUnreachable, 0)
 		b.drop(f, wireguard.DropNoPeer)

@@ -70,6 +70,7 @@ func (t *IPIP) transmit(f *link.Frame, next netip.Addr) {
 		t.Device.Point().Drop(f, DropIPIPMTU)
 		return
 	}
+	t.host.Work(f, stack.WorkIPIP)
 	t.host.SendProtocol(o, stack.ProtoIPIP, f)
 }
 
@@ -92,6 +93,7 @@ func (t *IPIP) receive(o stack.Outer, f *link.Frame) bool {
 	case !decapsulateECN(b, o.TOS):
 		t.Device.Point().Drop(f, DropIPIPECN)
 	default:
+		t.host.Work(f, stack.WorkIPIP)
 		t.Device.Receive(f)
 	}
 	return true

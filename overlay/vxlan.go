@@ -123,6 +123,7 @@ func (v *VXLAN) transmit(f *link.Frame) {
 		return
 	}
 	o := stack.Outer{Src: v.cfg.Local, Dst: vtep, SrcPort: v.sourcePort(f), DstPort: v.cfg.Port, TOS: outerTOS(innerTOS(b))}
+	v.host.Work(f, stack.WorkVXLAN)
 	putVXLAN(f.Push(vxlanHeader), v.cfg.VNI)
 	v.host.SendTunnel(o, f)
 }
@@ -140,6 +141,7 @@ func (v *VXLAN) sourcePort(f *link.Frame) uint16 {
 // receive takes the inner frame out of a datagram. What is not for this device
 // is dropped without an answer.
 func (v *VXLAN) receive(o stack.Outer, f *link.Frame) {
+	v.host.Work(f, stack.WorkVXLAN)
 	vni, ok := parseVXLAN(f.Bytes())
 	switch {
 	case !ok:

@@ -336,6 +336,15 @@ func (d *Device) sendFrame(f *link.Frame, dst link.MAC, etherType uint16) {
 		d.point.Drop(f, DropNoCarrier)
 		return
 	}
+	if h := d.host; h.cfg.CPU != nil {
+		d.leaves(f)
+		return
+	}
+	d.put(f)
+}
+
+// put is the last step of a frame on its way out.
+func (d *Device) put(f *link.Frame) {
 	if !d.loopback { // what is sent on lo is captured when it comes back, once
 		d.point.Pass(f, link.Out)
 	}
@@ -349,6 +358,9 @@ func (d *Device) Receive(f *link.Frame) {
 		d.point.Drop(f, link.DropMTU)
 		return
 	}
+	if d.host.cfg.CPU != nil && !d.takesIn(f) {
+		return
+	}
 	d.point.Pass(f, link.In)
 	d.handle(f)
 }
@@ -356,6 +368,9 @@ func (d *Device) Receive(f *link.Frame) {
 // fromBridge handles what a bridge hands to its host. Of a copy the host only
 // takes a look.
 func (d *Device) fromBridge(f *link.Frame, _ *link.BridgePort, copied bool) {
+	if d.host.cfg.CPU != nil && isIPv4(f) {
+		d.host.Work(f, WorkBridge)
+	}
 	d.point.Pass(f, link.In)
 	if !copied {
 		d.handle(f)

@@ -53,6 +53,7 @@ func (h *Host) hook(at netfilter.Hook, p *packet) bool {
 	if !h.nf.active {
 		return true
 	}
+	h.Work(p.frame, WorkNetfilter)
 	if h.nf.plan != nil {
 		return h.nf.plan.follow(h, at, p)
 	}

@@ -61,6 +61,14 @@ type Config struct {
 	// addresses. It is called with the driver's lock held.
 	OnDevice func(*Device)
 
+	// CPU is what packets wait for, nil for a host whose packets never do. Hosts of
+	// one node share it.
+	CPU *CPU
+
+	// Container says that devices with a port are ends of veth pairs, the other
+	// ends of which are the node's. Only the CPU model asks.
+	Container bool
+
 	// Conntrack sets limits and timeouts of connection tracking.
 	Conntrack conntrack.Config
 

@@ -24,6 +24,7 @@ type packet struct {
 	cut     bool             // may be fragmented even with DF: made by a socket (the kernel's ignore_df)
 	socket  bool             // made by a socket of this host
 	probe   bool             // what routers said of the path does not count (IP_PMTUDISC_PROBE)
+	served  bool             // the CPU is done with it
 	bridged *link.BridgePort // the port it came in by, while a bridge forwards it
 	physOut *link.BridgePort
 }
@@ -63,6 +64,7 @@ func (h *Host) receiveIP(d *Device, f *link.Frame, group bool) {
 
 // routeInput decides between local delivery and forwarding (ip_route_input).
 func (h *Host) routeInput(p *packet) {
+	h.Work(p.frame, WorkRoute)
 	ip := p.ip()
 	src, dst := ip.src(), ip.dst()
 	if why := h.martian(p.in, src, dst); why != "" {
@@ -201,9 +203,14 @@ func (h *Host) deliver(p *packet) {
 	if p.ip().fragment() && !h.defragment(p) {
 		return
 	}
-	if !h.hook(netfilter.Input, p) {
+	if !h.hook(netfilter.Input, p) || h.cfg.CPU != nil && h.waits(p) {
 		return
 	}
+	h.handOver(p)
+}
+
+// handOver hands a packet to whom it is for. It owns p.
+func (h *Host) handOver(p *packet) {
 	switch p.ip().proto() {
 	case protoICMP:
 		h.receiveICMP(p)

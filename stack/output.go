@@ -12,6 +12,9 @@ import (
 // sendLocal sends a packet made by this host (ip_local_out): OUTPUT, then out
 // by the route to wherever OUTPUT has left it. It owns the packet.
 func (h *Host) sendLocal(p *packet) {
+	if h.cfg.CPU != nil {
+		h.sends(p)
+	}
 	dst := p.ip().dst()
 	if !h.routeLocal(p, dst) {
 		return

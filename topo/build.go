@@ -24,6 +24,7 @@ func (sc *Scenario) build(cfg RunConfig) (*emu.Lab, error) {
 		PodCIDR: sc.Cluster.PodCIDR.Value, ServiceCIDR: sc.Cluster.ServiceCIDR.Value,
 		Underlay: u.config(),
 		Sysctls:  sc.Cluster.Sysctls,
+		CPU:      sc.Cluster.CPU.config(),
 		Settle:   cfg.Settle,
 
 		IPVSScheduler: sc.Cluster.IPVSScheduler.Value, StrictARP: sc.Cluster.StrictARP.Value,

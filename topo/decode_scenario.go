@@ -55,7 +55,7 @@ func (l *load) decodeCluster(top mapping) {
 	if n == nil {
 		return
 	}
-	m, ok := l.mapping(top.d, n, "cluster", "design", "nodes", "podCIDR", "serviceCIDR", "proxy", "ipvsScheduler", "strictARP", "proxySyncDelay", "dns", "loadBalancers", "conntrackRace", "sysctls")
+	m, ok := l.mapping(top.d, n, "cluster", "design", "nodes", "podCIDR", "serviceCIDR", "proxy", "ipvsScheduler", "strictARP", "proxySyncDelay", "dns", "loadBalancers", "conntrackRace", "cpu", "sysctls")
 	if !ok {
 		return
 	}
@@ -75,6 +75,7 @@ func (l *load) decodeCluster(top mapping) {
 	c.ConntrackRace = m.word("conntrackRace", []string{"drop", "resolve"})
 	c.PodCIDR = m.prefix("podCIDR")
 	c.ServiceCIDR = m.prefix("serviceCIDR")
+	c.CPU = l.decodeCPU(m)
 	c.Sysctls = l.sysctls(m)
 	l.decodeNodes(m)
 }

@@ -83,7 +83,7 @@ func (sc *Scenario) With(cfg RunConfig, steps int, f func(*emu.Lab, *Verdict) er
 	}()
 	v := &Verdict{
 		Scenario: sc.name(), File: sc.File, Design: lab.Config().Design, Nodes: len(lab.Nodes()), Pods: len(lab.Pods()),
-		Seed: sc.seed(cfg), Virtual: cfg.Settle != nil, TCP: emu.TCPSettings, Passed: true, Steps: []StepResult{},
+		Seed: sc.seed(cfg), Virtual: cfg.Settle != nil, TCP: emu.TCPSettings, CPU: lab.CPUModel(), Passed: true, Steps: []StepResult{},
 		Drawn: drawn,
 	}
 	v.Warnings = lab.Warnings()

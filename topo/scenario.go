@@ -56,6 +56,7 @@ type Cluster struct {
 	// ConntrackRace is drop or resolve: what becomes of the second of two datagrams
 	// that race. If not set, none do. See emu.Config.
 	ConntrackRace Field[string]
+	CPU           CPU               // the model of the nodes' CPUs, default none
 	Nodes         []Node            // default two, node1 and node2
 	Sysctls       map[string]string // kernel parameters of every node, by name
 }

@@ -36,11 +36,12 @@ var verbs = []struct {
 	{"crash", (*load).decodeCrash, nil},
 	{"conflict", (*load).decodeConflict, nil},
 	{"mtu", (*load).decodeMTU, nil},
+	{"slow", (*load).decodeSlow, nil},
 }
 
 // faultVerbs are those of them that may stand under faults: their Actions are
 // Disruptions.
-var faultVerbs = []string{"down", "up", "set", "partition", "kill", "restart", "move", "crash", "conflict", "mtu", "exec"}
+var faultVerbs = []string{"down", "up", "set", "partition", "kill", "restart", "move", "crash", "conflict", "mtu", "slow", "exec"}
 
 func verbNames() []string {
 	var names []string

@@ -23,6 +23,7 @@ type Verdict struct {
 	Seed     uint64        `json:"seed"`
 	Virtual  bool          `json:"virtualTime"`
 	TCP      string        `json:"tcp"`                // the settings of every TCP connection
+	CPU      string        `json:"cpu,omitempty"`      // the CPU model of the nodes, if there is one
 	Duration time.Duration `json:"duration"`           // of the lab's clock
 	Warnings []string      `json:"warnings,omitempty"` // what does not work on this network, known before the first step
 	Passed   bool          `json:"passed"`
@@ -65,6 +66,9 @@ func (v *Verdict) WriteText(w io.Writer) error {
 		clock = "virtual time"
 	}
 	fmt.Fprintf(w, "%s: %s, %s, %s, seed %d, %s\n\n", printable(v.Scenario), v.Design, plural(v.Nodes, "node"), plural(v.Pods, "pod"), v.Seed, clock)
+	if v.CPU != "" {
+		fmt.Fprintf(w, "CPU model: %s\n\n", v.CPU)
+	}
 	var table bytes.Buffer
 	t := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
 	for _, s := range v.Steps {
