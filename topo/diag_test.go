@@ -77,7 +77,7 @@ f.yaml:7:15: error: steps[4].set.link: unknown name "p", want a node, host, real
 	{"faults", "pods: [{name: p}]\nsteps: [{name: s, sleep: 1s}]\nfaults:\n- {down: {link: node1}}\n- {at: 1s, after: s, down: {link: node1}}\n- {at: 1s}\n- {after: t + 1s, kill: {pod: q}}\n- {with: s + 1, crash: {node: p}}\n- {at: 1s, until: 3s, move: {pod: p}}\n- {at: 0s, every: 1s, for: 1s, partition: [[node1, node2]]}\n- {at: 1s, partition: [[node1], [node1]]}\n- {at: 1s, ping: {from: p, to: p}}\n", `
 f.yaml:4:3: error: faults[0]: want one of at, after and with
 f.yaml:5:3: error: faults[1]: want one of at, after and with
-f.yaml:6:3: error: faults[2]: no verb, want one of down, up, set, partition, kill, restart, move, crash, conflict, mtu, exec
+f.yaml:6:3: error: faults[2]: no verb, want one of down, up, set, partition, kill, restart, move, crash, conflict, mtu, slow, exec
 f.yaml:7:11: error: 0 steps have the name "t", want one; hint: did you mean "s"?
 f.yaml:7:31: error: faults[3].kill.pod: unknown name "q", want a pod; hint: did you mean "p"?
 f.yaml:8:10: error: faults[4].with: found "s + 1", want a step's name, or "NAME + 2s"; hint: a duration needs a unit: 1ms or 1s?
@@ -87,8 +87,8 @@ f.yaml:9:23: error: faults[5].move: no to, want one
 f.yaml:10:3: error: faults[6]: happens again every 1s, before it is undone after 1s
 f.yaml:10:43: error: faults[6].partition: one group, want two or more, or [] to heal
 f.yaml:11:34: error: faults[7].partition: node1 is in two groups
-f.yaml:12:3: error: faults[8]: no verb, want one of down, up, set, partition, kill, restart, move, crash, conflict, mtu, exec
-f.yaml:12:12: error: unknown key "ping" in faults[8]; hint: known keys: at, after, with, every, until, for, down, up, set, partition, kill, restart, move, crash, conflict, mtu, exec, random`},
+f.yaml:12:3: error: faults[8]: no verb, want one of down, up, set, partition, kill, restart, move, crash, conflict, mtu, slow, exec
+f.yaml:12:12: error: unknown key "ping" in faults[8]; hint: known keys: at, after, with, every, until, for, down, up, set, partition, kill, restart, move, crash, conflict, mtu, slow, exec, random`},
 	{"duplicate names", "cluster:\n  nodes: [{name: a}, {name: a}]\nhosts: [{name: a}]\npods: [{name: p}, {name: p}]\n", `
 f.yaml:2:29: error: node "a": the name is taken, first at line 2
 f.yaml:3:16: error: host "a": the name is taken, first at line 2
