@@ -52,13 +52,17 @@ func (r *red) arrive(a AQM, backlog int, idle time.Duration, rate int64, rng *ra
 		r.count = 0
 		return true
 	}
-	r.count++
+	if r.count++; r.count == 0 {
+		return false // Linux begins to count with the first frame above min
+	}
 	p := a.Probability
 	if p == 0 {
 		p = redProbability
 	}
 	p *= (r.avg - low) / (high - low)
-	if between := float64(r.count) * p; between < 1 && rng.Float64() >= p/(1-between) {
+	// The paper's method 2, as the kernel has it: the next to be hit is any of the
+	// next 1/p frames, all equally likely.
+	if before := float64(r.count-1) * p; before < 1 && rng.Float64() >= p/(1-before) {
 		return false
 	}
 	r.count = 0
