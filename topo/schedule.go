@@ -165,7 +165,7 @@ func (r *RandomFaults) one(rng *rand.Rand, t *randomTargets, kinds []randomKind,
 	span := r.For.Value
 	g := grain(span.Max)
 	lasts := max(span.Min, roundTo(span.Min+time.Duration(rng.Int64N(int64(span.Max-span.Min)+1)), g))
-	n := flowMap()
+	var n *yaml.Node
 	switch {
 	case f.After.IsSet():
 		n = flowMap("after", scalarNode(f.After.Value.plus(at)))
