@@ -42,6 +42,7 @@ func (f *flow) fill(c *stack.Conn) {
 		step()
 	})
 	over.Wait()
+	f.lab.drv.Do(c.Unhandle) // who closes it waits until all is handed over
 }
 
 // drain reads what comes until the deadline or the end of the connection.

@@ -14,6 +14,13 @@ var ErrWouldBlock = errors.New("stack: operation would block")
 // lock, and begins with a try of its own.
 func (c *Conn) Handle(readable, writable func()) { c.handle(readable, writable) }
 
+// Unhandle gives both directions back to goroutines: from now on they may be in
+// Read, Write and CloseWrite again. The caller holds the lock.
+func (c *Conn) Unhandle() {
+	c.read.wait.Store(c.host.drv.NewWaiter())
+	c.write.wait.Store(c.host.drv.NewWaiter())
+}
+
 // Handle is [Conn.Handle] for datagrams that arrive.
 func (c *PacketConn) Handle(readable func()) { c.handle(readable, nil) }
 
