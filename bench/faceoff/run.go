@@ -193,12 +193,13 @@ func (f *fit) reach(l *field, cfg *Config) error {
 	}
 	for i := range tries {
 		start := l.Now()
-		rtt, err := l.ping()
+		_, err := l.ping()
 		if err == nil {
 			if i > 0 {
 				f.ready = start
 			}
-			if rtt, err = l.ping(); err == nil {
+			rtt, err := l.ping()
+			if err == nil {
 				f.rtt = rtt
 				return nil
 			}

@@ -78,7 +78,7 @@ func checkName(name string) error {
 		bad = bad || c <= ' ' || c == '/' || c == ':' || c == '%' || c >= 0x7f
 	}
 	if bad {
-		return fmt.Errorf("tap: device name %q, want 1 to %d letters, digits or any of -_.", name, most)
+		return fmt.Errorf("tap: device name %q, want 1 to %d letters, digits, dots, dashes or underscores", name, most)
 	}
 	return nil
 }
