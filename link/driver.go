@@ -128,10 +128,11 @@ func (d *Driver) Now() time.Duration { return d.now }
 func (d *Driver) Beat() uint64 { return d.beat.Load() }
 
 // Do runs f with the driver's lock held and then lets the driver look at what
-// f has set in motion. It must not be called from within itself or an event.
+// f has set in motion. It must not be called from within itself or an event,
+// and panics if it is: the lock is held already, so f can be called directly.
 // After Close, f still runs, but nothing that it schedules will.
 func (d *Driver) Do(f func()) {
-	d.mu.Lock()
+	d.lock("Do")
 	defer d.unlockAndKick()
 	d.readClock()
 	f()
@@ -170,7 +171,7 @@ func (d *Driver) readClock() {
 // goroutines that wait in [Waiter.Wait] are let go. It is safe to call twice,
 // and returns when the driver's goroutine has ended.
 func (d *Driver) Close() {
-	d.mu.Lock()
+	d.lock("Close")
 	d.closed.Store(true)
 	d.rouse()
 	d.mu.Unlock()

@@ -166,7 +166,7 @@ type sleeper struct {
 // instant, so that Sleep(0) waits for it. It returns early if the driver is
 // closed.
 func (d *Driver) Sleep(delay time.Duration) {
-	d.mu.Lock()
+	d.lock("Sleep")
 	d.readClock()
 	var s *sleeper
 	if n := len(d.awake); n > 0 {
