@@ -63,9 +63,9 @@ var catalogue = []Measure{
 		What: "The same, the 99th percentile.", How: "Of the same pings.", Limit: "The length of the queue."},
 
 	{ID: "goodput-core", Group: GroupGoodput, Title: "goodput per core", Short: "per core", Unit: BitRate, Better: Higher,
-		What:  "Goodput over the number of busy cores of the busier node.",
-		How:   "Only with the CPU model: from the busy time of the cores in the window.",
-		Limit: "Cycles per packet of the design, as the CPU model has them."},
+		What:  "Goodput over the number of cores of the busier node that were busy on average.",
+		How:   "Only with the CPU model: what the cores of a node have worked in the window of the goodput, over its length; of the sender's and the receiver's node the one that worked more, because the other has time to spare.",
+		Limit: "What a segment and its acknowledgement cost at each stage of the design, as the calibration has it: see the settings. It compares designs; absolute rates want a calibration of the machine in question."},
 
 	{ID: "goodput-both", Group: GroupMixed, Title: "goodput, both ways at once", Short: "both ways", Unit: BitRate, Better: Higher,
 		What:  "Payload of two TCP streams against each other, their sum.",

@@ -43,7 +43,8 @@ type Settings struct {
 	Virtual bool     `json:"virtualTime"`
 	Seeds   []uint64 `json:"seeds"`
 	TCP     string   `json:"tcp"`
-	Podwire string   `json:"podwire"` // versions
+	CPU     string   `json:"cpu,omitempty"` // the model of the nodes' CPUs with its calibration, if it is on
+	Podwire string   `json:"podwire"`       // versions
 	Go      string   `json:"go"`
 	GVisor  string   `json:"gvisor"`
 

@@ -31,6 +31,7 @@ type fit struct {
 	from, to string
 	topology Topology
 	wire     string
+	cpu      string // the CPU model; empty: there is none
 }
 
 // sceneError is an error that no design can help.
@@ -152,7 +153,7 @@ func lookAt(s *Scene, cfg *Config, name string) (*fit, error) {
 // describe notes what holds for the whole lab.
 func (f *fit) describe(l *field) {
 	from, to := l.nodes()
-	f.seed, f.warnings = l.Config().Seed, l.Warnings()
+	f.seed, f.warnings, f.cpu = l.Config().Seed, l.Warnings(), l.CPUModel()
 	f.from, f.to, f.sameNode = short(l.from.Name()), short(l.to.Name()), !l.across()
 	f.topology = topology(l.Lab)
 	f.mtu = from.Uplinks()[0].Device.MTU
@@ -229,7 +230,7 @@ func (r *Result) describe(s *Scene, cfg *Config, f *fit) {
 		seeds = []uint64{f.seed}
 	}
 	r.Settings = Settings{
-		Virtual: !cfg.RealTime, Seeds: seeds, TCP: emu.TCPSettings, Podwire: cfg.Podwire, Go: cfg.Go, GVisor: cfg.GVisor,
+		Virtual: !cfg.RealTime, Seeds: seeds, TCP: emu.TCPSettings, CPU: f.cpu, Podwire: cfg.Podwire, Go: cfg.Go, GVisor: cfg.GVisor,
 		Wire: f.wire, Rate: f.rate, MTU: f.mtu, WireOverhead: link.FrameOverhead, Groups: slices.Clone(cfg.Groups), HostDependent: cfg.has(GroupHost) || cfg.RealTime,
 	}
 	if f.rate > 0 {

@@ -24,6 +24,7 @@ type stream struct {
 	also   func() bool // if not nil, must hold too before the stream ends
 
 	rates    []float64 // of all samples
+	read     []reading // at the end of all samples, with the CPU model
 	begin    int       // of the samples that count; 0: it is not steady yet
 	finished bool
 	full     bool // frames waited for the sender's cable at all samples that count
@@ -65,6 +66,19 @@ func (s *stream) goodput() float64 {
 	return mean(s.rates[max(0, len(s.rates)-samples):])
 }
 
+// readings returns what the CPUs had done at the beginning and at the end of the
+// samples that goodput is the mean of.
+func (s *stream) readings() (before, after reading, ok bool) {
+	end := len(s.read)
+	if s.done() {
+		end = s.begin + samples
+	}
+	if end <= samples || end > len(s.read) {
+		return before, after, false
+	}
+	return s.read[end-samples-1], s.read[end-1], true
+}
+
 func mean(list []float64) float64 {
 	if len(list) == 0 {
 		return 0
@@ -84,7 +98,7 @@ func (f *field) run(list ...*stream) ([]emu.FlowResult, error) {
 		if s.back {
 			from, to = to, from
 		}
-		cable := from.Node().Cable()
+		cable, model := from.Node().Cable(), f.CPUModel() != ""
 		flows = append(flows, emu.FlowConfig{
 			Kind: emu.BulkFlow, From: &from.Machine, To: &to.Machine, For: patience * s.window, Sample: s.window / samples,
 			OnSample: func(x emu.FlowSample) bool {
@@ -93,6 +107,9 @@ func (f *field) run(list ...*stream) ([]emu.FlowResult, error) {
 					out, _ := cable.Stats()
 					queued = out.Queued
 				})
+				if model {
+					s.read = append(s.read, f.readCPU(x.Time, from.Node(), to.Node()))
+				}
 				return s.add(x.Goodput, queued > 0)
 			},
 		})

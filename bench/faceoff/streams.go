@@ -43,7 +43,11 @@ func (b *bout) unrated(ids ...string) bool {
 
 // oneWay is one stream, and then, while it goes on, pings beside it.
 func (b *bout) oneWay() error {
-	if b.unrated("goodput", "goodput-limit", "efficiency", "rtt-loaded-p50", "rtt-loaded-p90", "rtt-loaded-p99") {
+	ids := []string{"goodput", "goodput-limit", "efficiency", "rtt-loaded-p50", "rtt-loaded-p90", "rtt-loaded-p99"}
+	if b.fit.cpu != "" {
+		ids = append(ids, "goodput-core")
+	}
+	if b.unrated(ids...) {
 		return nil
 	}
 	window := b.window(b.fit.rate, b.fit.mtu)
@@ -69,13 +73,14 @@ func (b *bout) oneWay() error {
 		b.set("rtt-loaded-p50", seconds(loaded.P50))
 		b.set("rtt-loaded-p90", seconds(loaded.P90))
 		b.set("rtt-loaded-p99", seconds(loaded.P99))
-		b.judge(goodput, r[0].Retransmits, s)
+		b.judge(goodput, r[0].Retransmits, s, b.perCore(f, s))
 		return nil
 	})
 }
 
-// judge holds a goodput against the limit.
-func (b *bout) judge(goodput float64, retransmits uint64, s *stream) {
+// judge holds a goodput against the limit. Busy is the node of a core that was
+// never idle, if there is one.
+func (b *bout) judge(goodput float64, retransmits uint64, s *stream, busy string) {
 	if b.packet == nil {
 		b.skip("no full segment was seen", "goodput-limit")
 		return
@@ -85,6 +90,9 @@ func (b *bout) judge(goodput float64, retransmits uint64, s *stream) {
 	switch {
 	case !s.steady():
 		b.warnings = append(b.warnings, fmt.Sprintf("%s: the stream was not steady after %v: the figure is that of its last %v", b.design, patience*s.window, s.window))
+	case busy != "" && goodput < 0.95*most:
+		b.warnings = append(b.warnings, fmt.Sprintf("%s: a core of %s is the limit, not the rate: it was never idle", b.design, busy))
+		return // theory is about full cables
 	case !b.cfg.RealTime && !s.full:
 		b.warnings = append(b.warnings, fmt.Sprintf("%s: one stream does not fill the cable: its window is the limit, not the rate", b.design))
 		return // theory is about full cables

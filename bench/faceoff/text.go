@@ -69,6 +69,9 @@ func (r *Result) head() []string {
 	if s.Window > 0 {
 		lines = append(lines, fmt.Sprintf("streams: measured for %v, once they are steady", s.Window))
 	}
+	if s.CPU != "" {
+		lines = append(lines, "CPU model: "+s.CPU)
+	}
 	return append(lines, "TCP: "+s.TCP, fmt.Sprintf("versions: podwire %s, %s, gVisor %s", s.Podwire, s.Go, s.GVisor))
 }
 

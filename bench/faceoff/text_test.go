@@ -38,7 +38,7 @@ func made() *Result {
 		return m
 	}
 	r := &Result{
-		Schema: SchemaID, Scenario: Scenario{Name: "made|up", From: "a", To: "b"}, Settings: Settings{Virtual: true, Seeds: []uint64{1}, MTU: 1500, Window: time.Millisecond},
+		Schema: SchemaID, Scenario: Scenario{Name: "made|up", From: "a", To: "b"}, Settings: Settings{Virtual: true, Seeds: []uint64{1}, MTU: 1500, Window: time.Millisecond, CPU: "2 cores per node, calibration made-up"},
 		Designs: []Design{{Name: "thin"}, {Name: "thick"}, {Name: "same"}}, Unfit: []Unfit{{"far", "out of reach"}},
 		Measures: []Measure{
 			measure("goodput", BitRate, Higher, 1e9, 0.966e9, 1e9), measure("goodput-9000", BitRate, Higher, 2e9, 2e9, 2e9),
@@ -85,9 +85,9 @@ func TestRenderings(t *testing.T) {
 		}
 	}
 	for out, wants := range map[*bytes.Buffer][]string{
-		&text: {"made|up: a -> b, 3 designs, seed 1, virtual time", "thick   966 Mbit/s  2 Gbit/s", "Do not fit this scenario\n  far: out of reach", "same: not within 5s (recover-node)",
+		&text: {"\nCPU model: 2 cores per node, calibration made-up\n", "made|up: a -> b, 3 designs, seed 1, virtual time", "thick   966 Mbit/s  2 Gbit/s", "Do not fit this scenario\n  far: out of reach", "same: not within 5s (recover-node)",
 			"DISAGREES", "  goodput: What.\n    How: How.\n    Limit: Limit.", made().Verdict[0]},
-		&markdown: {`# Face-off: made\|up`, "| design | goodput |", "| thick | 966 Mbit/s |", "- far: out of reach", "- **goodput** (goodput): What. How. Limit: Limit."},
+		&markdown: {"- CPU model: 2 cores per node, calibration made-up\n", `# Face-off: made\|up`, "| design | goodput |", "| thick | 966 Mbit/s |", "- far: out of reach", "- **goodput** (goodput): What. How. Limit: Limit."},
 		&table:    {"| design | goodput |", "| same | 1 Gbit/s |"},
 		&csv:      {"thick,goodput,goodput,bit/s,higher,1,9.66e+08,\n", "same,goodput,recover-node,s,lower,,,not within 5s\n"},
 	} {

@@ -78,6 +78,13 @@ func (r *Result) price(design, best string) string {
 	if e, b := r.Find("encapsulation").Of(design), r.Find("encapsulation").Of(best); e != nil && b != nil && *e != *b {
 		s += fmt.Sprintf(": each packet has %s more", Text(*e-*b, Bytes))
 	}
+	if core, ok := r.cost("goodput-core", design, best); ok && math.Abs(core) >= nothing {
+		word := "less"
+		if core < 0 {
+			word = "more"
+		}
+		s += fmt.Sprintf("; a core moves %s %s", percent(math.Abs(core)), word)
+	}
 	return s + "."
 }
 

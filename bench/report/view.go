@@ -125,6 +125,7 @@ func newSettings(r *faceoff.Result) []setting {
 		{"Time", clock},
 		{"Seeds", strings.Join(seeds, ", ")},
 		{"TCP", s.TCP},
+		{"CPU model", s.CPU},
 		{"Cables", s.Wire},
 		{"Slowest cable on the way", rate},
 		{"MTU of the underlay", fmt.Sprintf("%d bytes", s.MTU)},

@@ -54,7 +54,8 @@ design. Designs that do not fit the scenario are listed with the reason.
 Figures are held against theory in the same run. In virtual time, which is the
 default, one seed gives the same figures on every machine; --seeds adds the spread
 over several. --explain says of each figure what it is, how it was measured and
-what limits it. --report writes one HTML file, which needs no network, to look at and
+what limits it. With "cluster: {cpu: true}" in the scenario packets cost CPU time, and
+goodput per core is among the figures. --report writes one HTML file, which needs no network, to look at and
 to hand on.
 
 Groups of measures for --only: ` + joinWords(faceoff.Groups) + `.
