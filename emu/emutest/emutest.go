@@ -11,8 +11,10 @@
 //	}
 //
 // Inside Run, time.Now, time.Sleep, timers and contexts are virtual too: the
-// test is in a bubble of testing/synctest, and that package's rules apply.
-// Every goroutine must end before the test can. The lab itself waits for the
+// test is in a bubble of testing/synctest, and that package's rules apply; see
+// package virtual for what is exact, and what is not.
+// Every goroutine must end before the test can: if they wait for each other for
+// ever, the test fails and names them. The lab itself waits for the
 // bubble to be idle, so a test must not call synctest.Wait; Lab.Sleep(0) waits
 // for everything that happens at this instant.
 package emutest
@@ -69,7 +71,18 @@ func Run(t *testing.T, cfg emu.Config, f func(t *testing.T, lab *Lab)) {
 		return 0
 	})
 	defer stop()
+	var bubble virtual.Bubble
+	defer func() {
+		if p := recover(); p != nil {
+			err := bubble.Deadlock(p)
+			if err == nil {
+				panic(p)
+			}
+			t.Fatal(err)
+		}
+	}()
 	synctest.Test(t, func(t *testing.T) {
+		bubble.Enter()
 		lab := New(t, cfg)
 		driver.Store(lab.Driver())
 		f(t, lab)

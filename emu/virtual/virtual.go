@@ -14,9 +14,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime"
 	"runtime/debug"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -29,9 +27,10 @@ const StallAfter = 20 * time.Second
 
 // Run calls f in a bubble of virtual time and returns its error. Every
 // goroutine that f starts must end before Run can return. A panic in f becomes
-// an error with its stack. If the bubble makes no progress for StallAfter,
-// because a goroutine in it waits for something that is not part of it, the
-// goroutines are written to standard error, once.
+// an error with its stack, and so does a bubble in which all goroutines wait and
+// no event is left that could wake one; the error names them. If the bubble makes
+// no progress for StallAfter, because a goroutine in it waits for something that
+// is not part of it, a report of those goroutines goes to standard error, once.
 func Run(f func(settle func()) error) error { return RunOr(StallAfter, nil, f) }
 
 // RunOr is Run with another time for StallAfter. After the report of a bubble
@@ -41,7 +40,16 @@ func RunOr(stallAfter time.Duration, stalled func(), f func(settle func()) error
 	var beats atomic.Uint64
 	stop := watch(os.Stderr, stallAfter, beats.Load, stalled)
 	defer stop()
+	var bubble Bubble
+	defer func() {
+		if p := recover(); p != nil {
+			if err = bubble.Deadlock(p); err == nil {
+				panic(p)
+			}
+		}
+	}()
 	synctest.Test(&testing.T{}, func(*testing.T) {
+		bubble.Enter()
 		start, wait := time.Now(), NewSettle()
 		settle := func() {
 			wait()
@@ -118,18 +126,4 @@ func watch(w io.Writer, after time.Duration, beats func() uint64, stalled func()
 		}
 	}()
 	return func() { close(done) }
-}
-
-// report names the goroutines that are in a bubble and could run, or wait for
-// something outside of it: those hold up time.
-func report(w io.Writer, after time.Duration) {
-	buf := make([]byte, 4<<20)
-	buf = buf[:runtime.Stack(buf, true)]
-	fmt.Fprintf(w, "podwire: virtual time has stood still for %v: a goroutine holds it up, or there is endless traffic over cables without latency and rate. Goroutines of the bubble that are not waiting:\n", after)
-	for _, g := range strings.Split(string(buf), "\n\n") {
-		head, _, _ := strings.Cut(g, "\n")
-		if strings.Contains(head, "synctest bubble") && !strings.Contains(head, "(durable)") {
-			fmt.Fprintf(w, "\n%s\n", g)
-		}
-	}
 }
