@@ -68,44 +68,45 @@ func appendV4(b []byte, v uint32) []byte {
 	return netip.AddrFrom4(a).AppendTo(b)
 }
 
-// parseAddrs reads the comma-separated list of -s and -d. Tests that match every address come back as nil, as
+// addrs reads the comma-separated list of -s and -d into list. Tests that match every address come back as nil, as
 // iptables does not print them.
-func parseAddrs(w word, neg bool) ([]*addrTest, error) {
-	parts := strings.Split(w.text, ",")
-	if neg && len(parts) > 1 {
-		return nil, w.errorf("! is not allowed with several addresses")
+func (p *parser) addrs(list *[]*addrTest, a arg) error {
+	w := a.w[0]
+	if a.neg && strings.Contains(w.text, ",") {
+		return w.errorf("! is not allowed with several addresses")
 	}
-	var list []*addrTest
-	for _, part := range parts {
-		t, err := parseAddr(word{part, w.col}, neg)
-		if err != nil {
-			return nil, err
+	for part := range strings.SplitSeq(w.text, ",") {
+		t, err := parseAddr(word{part, w.col}, a.neg)
+		switch {
+		case err != nil:
+			return err
+		case t.mask == maskV4(0):
+			*list = append(*list, nil)
+		default:
+			*list = append(*list, p.mem.addrs.put(t))
 		}
-		list = append(list, t)
 	}
-	return list, nil
+	return nil
 }
 
-func parseAddr(w word, neg bool) (*addrTest, error) {
+// parseAddr reads an address with or without a mask.
+func parseAddr(w word, neg bool) (t addrTest, err error) {
 	host, mask, hasMask := strings.Cut(w.text, "/")
 	a, err := parseHost(word{host, w.col}, hasMask)
 	if err != nil {
-		return nil, err
+		return t, err
 	}
 	m := ^uint32(0)
 	if hasMask {
 		if m, err = parseMask(word{mask, w.col + len(host) + 1}); err != nil {
-			return nil, err
+			return t, err
 		}
 	}
-	if m == 0 {
-		if neg {
-			return nil, w.errorf("the rule would never match: it excludes every address")
-		}
-		return nil, nil
+	if m == 0 && neg {
+		return t, w.errorf("the rule would never match: it excludes every address")
 	}
 	mask128 := maskV4(m)
-	return &addrTest{toU128(a).and(mask128), mask128, neg}, nil
+	return addrTest{toU128(a).and(mask128), mask128, neg}, nil
 }
 
 // parseHost reads an IPv4 address. Before a mask it may be cut short as in 10.244/16, the missing bytes being zero.

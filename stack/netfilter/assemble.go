@@ -6,7 +6,8 @@ import "strings"
 func (p *parser) finish() error {
 	r := &p.rule
 	r.table, r.chain = p.cmd.table, p.cmd.chain.text
-	for _, l := range p.exts {
+	for i := range p.exts {
+		l := &p.exts[i]
 		if f, ok := l.ext.(finisher); ok {
 			if err := f.finish(r, l.name); err != nil {
 				return err
@@ -17,32 +18,29 @@ func (p *parser) finish() error {
 	if err := p.place(); err != nil {
 		return err
 	}
-	if r.target == nil && r.op == opJump || r.op == opGoto {
-		r.standard()
+	if r.target == nil && r.op == opJump {
+		p.standard()
 	}
-	if p.srcs == nil {
-		p.srcs = []*addrTest{nil}
+	if len(p.srcs) == 0 {
+		p.srcs = append(p.srcs, nil)
 	}
-	if p.dsts == nil {
-		p.dsts = []*addrTest{nil}
+	if len(p.dsts) == 0 {
+		p.dsts = append(p.dsts, nil)
 	}
 	if len(p.srcs)*len(p.dsts) > 1 && (p.cmd.op == opReplace || p.cmd.op == opCheck) {
 		return p.cmd.chain.errorf("several addresses make several rules, which only -A, -I and -D can handle")
 	}
-	for _, src := range p.srcs {
-		for _, dst := range p.dsts {
-			c := *r
-			c.src, c.dst = src, dst
-			if c.verdict != nil { // it points back at its rule
-				v := *c.verdict
-				c.verdict = &v
-			}
-			rule := &c
-			if rule.verdict != nil {
-				rule.verdict.Rule = rule
-			}
-			p.cmd.rules = append(p.cmd.rules, rule)
+	matches := p.mem.matches.take(len(r.matches))
+	copy(matches, r.matches)
+	p.cmd.rules = p.mem.lists.take(len(p.srcs) * len(p.dsts))
+	for i := range p.cmd.rules {
+		rule := p.mem.rules.put(*r)
+		rule.src, rule.dst, rule.matches = p.srcs[i/len(p.dsts)], p.dsts[i%len(p.dsts)], matches
+		if r.op == opVerdict { // it points back at its rule
+			rule.verdict = p.mem.verdicts.put(p.verdict)
+			rule.verdict.Rule = rule
 		}
+		p.cmd.rules[i] = rule
 	}
 	return nil
 }
@@ -51,6 +49,7 @@ func (p *parser) attach(l *loaded) {
 	r := &p.rule
 	switch x := l.ext.(type) {
 	case matcher:
+		x = l.from.keep(x).(matcher)
 		r.matches = append(r.matches, ruleMatch{l.kind.name, x, r.memory})
 		if m, ok := x.(rememberer); ok {
 			r.memory += m.words()
@@ -67,24 +66,27 @@ func (p *parser) attach(l *loaded) {
 			r.op = opLog
 		}
 		if d, ok := x.(decider); ok {
-			v := d.decide()
-			v.Table, v.Chain = r.table, r.chain
-			r.op, r.verdict = opVerdict, &v
+			p.decide(d.decide())
 		}
 	}
 }
 
 // standard turns a jump to ACCEPT, DROP or RETURN into what it is; other names are chains.
-func (r *Rule) standard() {
-	switch {
-	case r.op == opGoto:
-	case r.jump == "ACCEPT":
-		r.op, r.verdict = opVerdict, &Verdict{Kind: Accept, Table: r.table, Chain: r.chain}
-	case r.jump == "DROP":
-		r.op, r.verdict = opVerdict, &Verdict{Kind: Drop, Table: r.table, Chain: r.chain}
-	case r.jump == "RETURN":
-		r.op = opReturn
+func (p *parser) standard() {
+	switch p.rule.jump {
+	case "ACCEPT":
+		p.decide(Verdict{Kind: Accept})
+	case "DROP":
+		p.decide(Verdict{Kind: Drop})
+	case "RETURN":
+		p.rule.op = opReturn
 	}
+}
+
+// decide makes the rule one that ends the run.
+func (p *parser) decide(v Verdict) {
+	v.Table, v.Chain = p.rule.table, p.rule.chain
+	p.rule.op, p.verdict = opVerdict, v
 }
 
 // place checks what does not depend on the hooks that reach the chain.

@@ -1,6 +1,9 @@
 package netfilter
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // chain is a list of rules under a name. It is immutable, so that rulesets can share it: a change makes a new one.
 type chain struct {
@@ -17,14 +20,17 @@ type chain struct {
 }
 
 func newChain(t Table, name string, rules []*Rule) *chain {
-	c := &chain{table: t, name: name, rules: rules, need: allHooks}
-	seen := make(map[string]bool)
+	c := new(chain)
+	c.fill(t, name, rules)
+	return c
+}
+
+// fill makes an unused chain what newChain returns.
+func (c *chain) fill(t Table, name string, rules []*Rule) {
+	c.table, c.name, c.rules, c.need = t, name, rules, allHooks
+	c.noteJumps()
 	for _, r := range rules {
 		c.need &= r.hookMask()
-		if (r.op == opJump || r.op == opGoto) && !seen[r.jump] {
-			seen[r.jump] = true
-			c.jumps = append(c.jumps, r.jump)
-		}
 		for _, m := range r.matches {
 			if x, ok := m.matcher.(*recentMatch); ok {
 				c.lists = append(c.lists, x.name)
@@ -32,7 +38,36 @@ func newChain(t Table, name string, rules []*Rule) *chain {
 		}
 		c.conn = c.conn || r.asksForConnections()
 	}
-	return c
+}
+
+func (c *chain) noteJumps() {
+	const few = 16 // beyond which a map finds one sooner
+	n := 0
+	for _, r := range c.rules {
+		if r.op == opJump || r.op == opGoto {
+			n++
+		}
+	}
+	if n == 0 {
+		return
+	}
+	c.jumps = make([]string, 0, n)
+	var seen map[string]bool
+	if n > few {
+		seen = make(map[string]bool, n)
+	}
+	for _, r := range c.rules {
+		if r.op != opJump && r.op != opGoto {
+			continue
+		}
+		if seen == nil && slices.Contains(c.jumps, r.jump) || seen[r.jump] {
+			continue
+		}
+		if seen != nil {
+			seen[r.jump] = true
+		}
+		c.jumps = append(c.jumps, r.jump)
+	}
 }
 
 // asksForConnections reports whether the rule makes the kernel track connections.

@@ -6,7 +6,7 @@ import "strings"
 type kind struct {
 	name string
 	opts []option
-	make func() any // a matcher or a target, to be filled by the options
+	make maker // of its matches or targets, which the options fill
 }
 
 // option is one option of an extension or of iptables itself.
@@ -46,6 +46,7 @@ type finisher interface {
 // loaded is an extension in use by the rule being parsed.
 type loaded struct {
 	*kind
+	from stock
 	name word
 	ext  any
 	seen uint64 // options given so far, one bit each

@@ -250,7 +250,9 @@ func ctOptions() []option {
 		list = append(list,
 			opt("--ct"+side, 1, true, func(m *ctMatch, a arg) error {
 				t, err := parseAddr(a.w[0], a.neg)
-				m.addrs[i] = ctAddr{t, true}
+				if m.addrs[i].set = true; t.mask != maskV4(0) {
+					m.addrs[i].test = &t
+				}
 				return err
 			}),
 			opt("--ct"+side+"port", 1, true, func(m *ctMatch, a arg) error { return m.ports[i].parse(a, 65535) }))
@@ -259,8 +261,8 @@ func ctOptions() []option {
 }
 
 var (
-	conntrackKind = &kind{"conntrack", ctOptions(), func() any { return &ctMatch{} }}
+	conntrackKind = &kind{"conntrack", ctOptions(), of(ctMatch{})}
 	stateKind     = &kind{"state", []option{
 		opt("--state", 1, true, func(m *ctMatch, a arg) error { return m.setState(a, stateNames[:5]) }),
-	}, func() any { return &ctMatch{alias: true} }}
+	}, of(ctMatch{alias: true})}
 )

@@ -204,9 +204,7 @@ func hashlimitOptions() []option {
 	return append(list, unsupported("--hashlimit-rate-match", "--hashlimit-rate-interval")...)
 }
 
-var hashlimitKind = &kind{"hashlimit", hashlimitOptions(), func() any {
-	return &hashlimitMatch{burst: hashBurst, srcMask: 32, dstMask: 32}
-}}
+var hashlimitKind = &kind{"hashlimit", hashlimitOptions(), of(hashlimitMatch{burst: hashBurst, srcMask: 32, dstMask: 32})}
 
 // connlimitMatch is -m connlimit: how many connections an address has. Each rule counts those that have come to it.
 type connlimitMatch struct {
@@ -301,4 +299,4 @@ var connlimitKind = &kind{"connlimit", []option{
 	}),
 	flag("--connlimit-saddr", func(m *connlimitMatch) { m.dest = false }),
 	flag("--connlimit-daddr", func(m *connlimitMatch) { m.dest = true }),
-}, func() any { return &connlimitMatch{mask: ^uint32(0)} }}
+}, of(connlimitMatch{mask: ^uint32(0)})}

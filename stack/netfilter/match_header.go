@@ -62,7 +62,7 @@ var dscpKind = &kind{"dscp", []option{
 		m.neg, m.set = a.neg, true
 		return err
 	}),
-}, func() any { return &dscpMatch{} }}
+}, of(dscpMatch{})}
 
 // tosMatch is -m tos.
 type tosMatch struct {
@@ -115,7 +115,7 @@ var tosKind = &kind{"tos", []option{
 		m.neg, m.set = a.neg, true
 		return err
 	}),
-}, func() any { return &tosMatch{} }}
+}, of(tosMatch{})}
 
 // tcpmssMatch is -m tcpmss: the MSS option of a SYN.
 type tcpmssMatch struct {
@@ -206,7 +206,7 @@ var tcpmssMatchKind = &kind{"tcpmss", []option{
 		*m = tcpmssMatch{uint16(n.lo), uint16(n.hi), true, a.neg}
 		return err
 	}),
-}, func() any { return &tcpmssMatch{} }}
+}, of(tcpmssMatch{})}
 
 // u32Match is -m u32: numbers in the packet, as docker tells the VNI of an encrypted overlay.
 type u32Match struct {
@@ -361,4 +361,4 @@ var u32Kind = &kind{"u32", []option{
 		m.neg = a.neg
 		return m.parse(a.w[0])
 	}),
-}, func() any { return &u32Match{} }}
+}, of(u32Match{})}

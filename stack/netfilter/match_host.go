@@ -36,7 +36,7 @@ var rpfilterKind = &kind{"rpfilter", []option{
 	flag("--validmark", func(m *rpfilterMatch) { m.validMark = true }),
 	flag("--accept-local", func(m *rpfilterMatch) { m.acceptLocal = true }),
 	flag("--invert", func(m *rpfilterMatch) { m.invert = true }),
-}, func() any { return &rpfilterMatch{} }}
+}, of(rpfilterMatch{})}
 
 // macMatch is -m mac, on the source of the Ethernet header.
 type macMatch struct {
@@ -76,7 +76,7 @@ var macKind = &kind{"mac", []option{
 		*m = macMatch{[6]byte(b), true, a.neg}
 		return nil
 	}),
-}, func() any { return &macMatch{} }}
+}, of(macMatch{})}
 
 // ownerMatch is -m owner. The sockets of a host have no users: all of them are root's, user and group 0. Packets that
 // the kernel makes itself have no socket.
@@ -144,7 +144,7 @@ var ownerKind = &kind{"owner", append([]option{
 		m.exists, m.negExists = true, a.neg
 		return nil
 	}),
-}, unsupported("--pid-owner", "--sid-owner", "--cmd-owner")...), func() any { return &ownerMatch{} }}
+}, unsupported("--pid-owner", "--sid-owner", "--cmd-owner")...), of(ownerMatch{})}
 
 // policyMatch is -m policy. Nothing is encrypted by IPsec here, so no packet has a policy.
 type policyMatch struct {
@@ -188,7 +188,7 @@ var policyKind = &kind{"policy", append([]option{
 	oneOf("--dir", "direction", func(m *policyMatch) *string { return &m.dir }, "in", "out"),
 	oneOf("--pol", "policy", func(m *policyMatch) *string { return &m.pol }, "none", "ipsec"),
 }, unsupported("--strict", "--reqid", "--spi", "--proto", "--mode", "--tunnel-src", "--tunnel-dst", "--next")...),
-	func() any { return &policyMatch{} }}
+	of(policyMatch{})}
 
 // ipvsMatch is -m ipvs --ipvs: the packet belongs to a connection of the IPVS load balancer.
 type ipvsMatch struct{ set, neg bool }
@@ -209,4 +209,4 @@ var ipvsKind = &kind{"ipvs", append([]option{
 		*m = ipvsMatch{true, a.neg}
 		return nil
 	}),
-}, unsupported("--vproto", "--vaddr", "--vport", "--vdir", "--vmethod", "--vportctl")...), func() any { return &ipvsMatch{} }}
+}, unsupported("--vproto", "--vaddr", "--vport", "--vdir", "--vmethod", "--vportctl")...), of(ipvsMatch{})}

@@ -50,7 +50,7 @@ var icmpKind = &kind{"icmp", []option{
 		m.neg, m.set = a.neg, true
 		return err
 	}),
-}, func() any { return &icmpMatch{} }}
+}, of(icmpMatch{})}
 
 // icmpNames are the names of RFC 792 types and codes that iptables knows. Code -1 is any.
 var icmpNames = []struct {

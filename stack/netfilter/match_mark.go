@@ -62,8 +62,8 @@ var markOptions = []option{
 }
 
 var (
-	markKind     = &kind{"mark", markOptions, func() any { return &markMatch{} }}
-	connmarkKind = &kind{"connmark", markOptions, func() any { return &markMatch{conn: true} }}
+	markKind     = &kind{"mark", markOptions, alike(markMatch{})}
+	connmarkKind = &kind{"connmark", markOptions, alike(markMatch{conn: true})}
 )
 
 // parseBits reads a comma-separated list of names into one bit each.

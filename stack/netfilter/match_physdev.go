@@ -93,4 +93,4 @@ var physdevKind = &kind{"physdev", []option{
 	physFlag("--physdev-is-in", func(m *physdevMatch, t triState) { m.isIn = t }),
 	physFlag("--physdev-is-out", func(m *physdevMatch, t triState) { m.isOut = t }),
 	physFlag("--physdev-is-bridged", func(m *physdevMatch, t triState) { m.bridged = t }),
-}, func() any { return &physdevMatch{} }}
+}, of(physdevMatch{})}

@@ -107,9 +107,9 @@ func portOptions() []option {
 }
 
 var (
-	tcpKind  = &kind{"tcp", append(portOptions(), flagOptions...), func() any { return &portMatch{proto: protoTCP} }}
-	udpKind  = &kind{"udp", portOptions(), func() any { return &portMatch{proto: protoUDP} }}
-	sctpKind = &kind{"sctp", portOptions(), func() any { return &portMatch{proto: protoSCTP} }}
+	tcpKind  = &kind{"tcp", append(portOptions(), flagOptions...), alike(portMatch{proto: protoTCP})}
+	udpKind  = &kind{"udp", portOptions(), alike(portMatch{proto: protoUDP})}
+	sctpKind = &kind{"sctp", portOptions(), alike(portMatch{proto: protoSCTP})}
 )
 
 var flagOptions = []option{
@@ -279,7 +279,7 @@ var multiportKind = &kind{"multiport", []option{
 	multiportOption("--sports|--source-ports"),
 	multiportOption("--dports|--destination-ports"),
 	multiportOption("--ports"),
-}, func() any { return &multiportMatch{} }}
+}, of(multiportMatch{})}
 
 func multiportOption(names string) option {
 	flag, _, _ := strings.Cut(names, "|")

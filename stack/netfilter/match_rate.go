@@ -98,7 +98,7 @@ var statisticKind = &kind{"statistic", []option{
 		m.packet, m.hasPacket = uint32(n), true
 		return err
 	}),
-}, func() any { return &statisticMatch{} }}
+}, alike(statisticMatch{})}
 
 // limitMatch is -m limit: a token bucket. The average is held as the kernel holds it, in units of 100 us per packet,
 // which is why iptables prints 3000/sec back as 3333/sec.
@@ -173,7 +173,7 @@ var limitKind = &kind{"limit", []option{
 		m.burst = uint32(n)
 		return err
 	}),
-}, func() any { return &limitMatch{avg: limitUnits[2].mult / 3, burst: defaultBurst} }}
+}, of(limitMatch{avg: limitUnits[2].mult / 3, burst: defaultBurst})}
 
 // parseRate reads N, N/s, N/min and so on; the unit may be any beginning of its long name.
 func parseRate(w word) (uint32, error) {

@@ -125,7 +125,7 @@ var recentKind = &kind{"recent", []option{
 		m.mask, err = parseMask(a.w[0])
 		return err
 	}),
-}, func() any { return &recentMatch{name: "DEFAULT", mask: ^uint32(0)} }}
+}, of(recentMatch{name: "DEFAULT", mask: ^uint32(0)})}
 
 func positive(w word, limit uint64, v *uint32) error {
 	n, err := parseNumber(w, limit)

@@ -81,7 +81,7 @@ var setKind = &kind{"set", append([]option{
 		return nil
 	}),
 }, unsupported("--return-nomatch", "--packets-eq", "--packets-lt", "--packets-gt", "--bytes-eq", "--bytes-lt",
-	"--bytes-gt")...), func() any { return &setMatch{} }}
+	"--bytes-gt")...), of(setMatch{})}
 
 // missingSet is the error of a command that names a set which does not exist.
 func (r *Ruleset) missingSet(cmd *command) error {

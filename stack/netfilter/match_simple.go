@@ -37,7 +37,7 @@ var commentKind = &kind{"comment", []option{
 		m.text, m.set = a.w[0].text, true
 		return nil
 	}),
-}, func() any { return &commentMatch{} }}
+}, alike(commentMatch{})}
 
 // addrtypeMatch is -m addrtype.
 type addrtypeMatch struct {
@@ -109,7 +109,7 @@ var addrtypeKind = &kind{"addrtype", []option{
 	}),
 	flag("--limit-iface-in", func(m *addrtypeMatch) { m.limIn = true }),
 	flag("--limit-iface-out", func(m *addrtypeMatch) { m.limOut = true }),
-}, func() any { return &addrtypeMatch{} }}
+}, of(addrtypeMatch{})}
 
 // addrRange is one half of -m iprange.
 type addrRange struct {
@@ -167,7 +167,7 @@ func (m *iprangeMatch) finish(_ *Rule, name word) error {
 var iprangeKind = &kind{"iprange", []option{
 	opt("--src-range", 1, true, func(m *iprangeMatch, a arg) error { return m.src.parse(a) }),
 	opt("--dst-range", 1, true, func(m *iprangeMatch, a arg) error { return m.dst.parse(a) }),
-}, func() any { return &iprangeMatch{} }}
+}, of(iprangeMatch{})}
 
 // lengthMatch is -m length, on the total length of the IP packet.
 type lengthMatch struct {
@@ -209,7 +209,7 @@ var lengthKind = &kind{"length", []option{
 		*m = lengthMatch{uint16(lo), uint16(hi), true, a.neg}
 		return err
 	}),
-}, func() any { return &lengthMatch{} }}
+}, of(lengthMatch{})}
 
 // pkttypeMatch is -m pkttype.
 type pkttypeMatch struct {
@@ -241,7 +241,7 @@ var pkttypeKind = &kind{"pkttype", []option{
 		*m = pkttypeMatch{PktType(i), true, a.neg}
 		return nil
 	}),
-}, func() any { return &pkttypeMatch{} }}
+}, of(pkttypeMatch{})}
 
 // ttlMatch is -m ttl.
 type ttlMatch struct {
@@ -285,4 +285,4 @@ var ttlKind = &kind{"ttl", []option{
 	opt("--ttl-eq|--ttl", 1, true, func(m *ttlMatch, a arg) error { return m.set(a, "--ttl-eq") }),
 	opt("--ttl-lt", 1, false, func(m *ttlMatch, a arg) error { return m.set(a, "--ttl-lt") }),
 	opt("--ttl-gt", 1, false, func(m *ttlMatch, a arg) error { return m.set(a, "--ttl-gt") }),
-}, func() any { return &ttlMatch{} }}
+}, of(ttlMatch{})}

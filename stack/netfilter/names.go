@@ -57,18 +57,22 @@ func appendProto(b []byte, num uint8) []byte {
 
 // parseProto reads -p. 0 means any protocol.
 func parseProto(w word) (uint8, error) {
-	if n, err := strconv.ParseUint(w.text, 10, 8); err == nil {
-		return uint8(n), nil
+	if w.text != "" && w.text[0] <= '9' {
+		if n, err := strconv.ParseUint(w.text, 10, 8); err == nil {
+			return uint8(n), nil
+		}
 	}
 	name := strings.ToLower(w.text)
 	if name == "all" || name == "ip" {
 		return 0, nil
 	}
-	known := make([]string, 0, len(protocols))
 	for _, p := range protocols {
 		if p.name == name {
 			return p.num, nil
 		}
+	}
+	known := make([]string, 0, len(protocols))
+	for _, p := range protocols {
 		known = append(known, p.name)
 	}
 	return 0, w.unknown("protocol", known)

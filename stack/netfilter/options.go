@@ -14,14 +14,8 @@ var coreKind = &kind{name: "iptables", opts: append(ruleOptions, commandOptions.
 var ruleBits = uint64(1)<<len(ruleOptions) - 1
 
 var ruleOptions = []option{
-	opt("-s|--source|--src", 1, true, func(p *parser, a arg) (err error) {
-		p.srcs, err = parseAddrs(a.w[0], a.neg)
-		return err
-	}),
-	opt("-d|--destination|--dst", 1, true, func(p *parser, a arg) (err error) {
-		p.dsts, err = parseAddrs(a.w[0], a.neg)
-		return err
-	}),
+	opt("-s|--source|--src", 1, true, func(p *parser, a arg) error { return p.addrs(&p.srcs, a) }),
+	opt("-d|--destination|--dst", 1, true, func(p *parser, a arg) error { return p.addrs(&p.dsts, a) }),
 	opt("-i|--in-interface", 1, true, func(p *parser, a arg) (err error) {
 		p.rule.in, err = parseIface(a.w[0], a.neg)
 		return err

@@ -9,15 +9,15 @@ import (
 type command struct {
 	op      opKind
 	table   Table
-	chain   word
-	index   int // 1-based, for operations on a rule by number; 0 is none
-	rules   []*Rule
 	policy  Kind
-	packets uint64 // counters from [p:b] or -c
-	bytes   uint64
 	counted bool
 	line    int
+	index   int // 1-based, for operations on a rule by number; 0 is none
+	chain   word
 	jump    word // the word after -j or -g, for errors
+	rules   []*Rule
+	packets uint64 // counters from [p:b] or -c, if counted
+	bytes   uint64
 }
 
 // opKind is what a command does.
@@ -38,22 +38,27 @@ const (
 	opDeclare // a :CHAIN line
 )
 
-// parser reads one command line.
+// parser reads command lines, one after the other.
 type parser struct {
-	words []word
-	pos   int
-	cmd   *command
-	rule  Rule
-	srcs  []*addrTest
-	dsts  []*addrTest
-	exts  []*loaded
-	core  loaded
-	line  bool // the line stands in a file, where -t and -w have no place
+	mem     memory
+	all     []word // of the line; scratch
+	words   []word
+	pos     int
+	cmd     *command
+	rule    Rule
+	verdict Verdict // of the rule, if it decides
+	srcs    []*addrTest
+	dsts    []*addrTest
+	exts    []loaded
+	core    loaded
+	line    bool // the line stands in a file, where -t and -w have no place
 }
 
-// parseCommand reads a line such as "-A INPUT -p tcp --dport 80 -j ACCEPT". cmd carries the table, which -t may change.
-func parseCommand(words []word, cmd *command, inFile bool) error {
-	p := &parser{words: words, cmd: cmd, line: inFile}
+// parse reads a line such as "-A INPUT -p tcp --dport 80 -j ACCEPT". cmd carries the table, which -t may change.
+func (p *parser) parse(words []word, cmd *command, inFile bool) error {
+	p.words, p.pos, p.cmd, p.line = words, 0, cmd, inFile
+	p.rule = Rule{matches: p.rule.matches[:0]}
+	p.srcs, p.dsts, p.exts = p.srcs[:0], p.dsts[:0], p.exts[:0]
 	p.core = loaded{kind: coreKind, ext: p}
 	if err := p.options(); err != nil {
 		return err
@@ -168,14 +173,17 @@ func splitOption(w word) (name, value word) {
 func (p *parser) find(w word) (*loaded, int, error) {
 	for i := len(p.exts) - 1; i >= 0; i-- {
 		if at := p.exts[i].option(w.text); at >= 0 {
-			return p.exts[i], at, nil
+			return &p.exts[i], at, nil
 		}
 	}
 	if at := p.core.option(w.text); at >= 0 {
 		return &p.core, at, nil
 	}
-	all := append(slices.Clone(p.exts), &p.core)
-	slices.Reverse(all[:len(p.exts)])
+	var all []*loaded
+	for i := len(p.exts) - 1; i >= 0; i-- {
+		all = append(all, &p.exts[i])
+	}
+	all = append(all, &p.core)
 	switch hits := beginnings(w.text, all); {
 	case len(hits) == 1:
 		return hits[0].l, hits[0].i, nil
@@ -224,7 +232,7 @@ func beginnings(text string, all []*loaded) (hits []hit) {
 // implied loads the match that goes with the protocol, once. It says whether there was one.
 func (p *parser) implied() bool {
 	name := map[uint8]string{protoTCP: "tcp", protoUDP: "udp", protoSCTP: "sctp", protoICMP: "icmp"}[p.rule.proto]
-	if name == "" || p.rule.negProto || slices.ContainsFunc(p.exts, func(l *loaded) bool { return l.name.text == name }) {
+	if name == "" || p.rule.negProto || slices.ContainsFunc(p.exts, func(l loaded) bool { return l.name.text == name }) {
 		return false
 	}
 	p.load(matchKinds[name], word{name, p.words[p.pos-1].col})
@@ -232,7 +240,8 @@ func (p *parser) implied() bool {
 }
 
 func (p *parser) load(k *kind, name word) {
-	p.exts = append(p.exts, &loaded{kind: k, name: name, ext: k.make()})
+	from := p.mem.stock(k)
+	p.exts = append(p.exts, loaded{kind: k, from: from, name: name, ext: from.take()})
 }
 
 // ownersOf says what to write before an option that is known, but not here.

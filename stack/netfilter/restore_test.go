@@ -2,6 +2,7 @@ package netfilter
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -271,6 +272,18 @@ func TestSplitWords(t *testing.T) {
 	}
 }
 
+// plainWordsAgree holds the quick way to cut lines against the one for every line.
+func plainWordsAgree(t *testing.T, text string) {
+	for line := range strings.Lines(text) {
+		line = strings.TrimSuffix(line, "\n")
+		got, err := splitWords(line)
+		want, wantErr := appendQuotedWords(nil, line)
+		if !slices.Equal(got, want) || (err == nil) != (wantErr == nil) {
+			t.Fatalf("%q: words %v, %v, want %v, %v", line, got, err, want, wantErr)
+		}
+	}
+}
+
 func FuzzRestore(f *testing.F) {
 	for _, c := range corpus(f) {
 		f.Add(c.text(c.in))
@@ -280,6 +293,7 @@ func FuzzRestore(f *testing.F) {
 	}
 	f.Add(readFixture(f, "node.rules"))
 	f.Fuzz(func(t *testing.T, text string) {
+		plainWordsAgree(t, text)
 		r := New()
 		if r.Restore(text, RestoreOptions{Counters: true}) != nil {
 			if got := r.Save(); got != "" {

@@ -15,23 +15,23 @@ const (
 
 // Rule is one rule, immutable and shareable between rulesets; its counters live in each Ruleset.
 type Rule struct {
-	table Table
-	chain string
-
+	chain    string
 	src, dst *addrTest
 	in, out  *ifaceTest
+
+	// Small fields stand together: a node has hundreds of thousands of rules.
+	table    Table
 	proto    uint8 // 0 is any
 	negProto bool
 	frag     fragTest
+	op       opcode
+	impure   bool // some match has side effects or draws a random number
 
 	matches []ruleMatch
-	memory  int  // words of per-ruleset state, for matches that remember something
-	impure  bool // some match has side effects or draws a random number
-
-	op      opcode
-	jump    string // target or chain name, "" for none
-	target  target // nil for the standard targets and chains
-	verdict *Verdict
+	memory  int      // words of per-ruleset state, for matches that remember something
+	jump    string   // target or chain name, "" for none
+	target  target   // nil for the standard targets and chains
+	verdict *Verdict // of opVerdict
 }
 
 // fragTest is -f: nothing, second and further fragments only, or anything else only.

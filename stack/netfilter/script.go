@@ -10,7 +10,6 @@ import (
 // those share the memory of the chains that it defines completely.
 type Script struct {
 	blocks []block
-	words  []word // scratch of Parse
 }
 
 // Has reports whether the script declares a chain of that name or adds rules to it.
@@ -46,7 +45,7 @@ type block struct {
 // It is stricter than the real tool in a few places, all of them mistakes: quotes must be closed, names are not
 // resolved, and rules that can never match because a range runs backwards are refused.
 func Parse(text string) (*Script, error) {
-	s := &Script{}
+	s, p := &Script{}, &parser{}
 	var open *block
 	n, skipped := 0, false
 	for line := range strings.Lines(text) {
@@ -59,11 +58,10 @@ func Parse(text string) (*Script, error) {
 			}
 			continue
 		}
-		if err := s.line(line, n, &open); err != nil {
+		if err := s.line(p, line, n, &open); err != nil {
 			return nil, atLine(err, n)
 		}
 	}
-	s.words = nil
 	if open != nil {
 		w := open.word
 		e := w.errorf("the table is never committed, wanted COMMIT before the text ends")
@@ -98,7 +96,7 @@ func nftText(line string) bool {
 	return false
 }
 
-func (s *Script) line(line string, n int, open **block) error {
+func (s *Script) line(p *parser, line string, n int, open **block) error {
 	text := strings.TrimLeft(line, " \t")
 	w := word{strings.TrimRight(text, " \t"), len(line) - len(text) + 1}
 	switch {
@@ -121,20 +119,21 @@ func (s *Script) line(line string, n int, open **block) error {
 		*open = nil
 		return nil
 	}
-	cmd := &command{table: (*open).table, line: n}
+	cmd := p.mem.commands.put(command{table: (*open).table, line: n})
 	(*open).cmds = append((*open).cmds, cmd)
 	if w.text[0] == ':' {
-		return parseDeclare(line, cmd)
+		return p.declare(line, cmd)
 	}
-	return s.ruleLine(line, cmd)
+	return p.ruleLine(line, cmd)
 }
 
-// parseDeclare reads :CHAIN POLICY [packets:bytes].
-func parseDeclare(line string, cmd *command) error {
-	words, err := splitWords(line)
+// declare reads :CHAIN POLICY [packets:bytes].
+func (p *parser) declare(line string, cmd *command) error {
+	words, err := appendWords(p.all[:0], line)
 	if err != nil {
 		return err
 	}
+	p.all = words
 	cmd.op = opDeclare
 	cmd.chain = word{words[0].text[1:], words[0].col + 1}
 	if err := chainName(cmd.chain); err != nil {
@@ -191,67 +190,19 @@ func parseCounters(w word, cmd *command) error {
 }
 
 // ruleLine reads a command, perhaps behind counters. Commands keep no words.
-func (s *Script) ruleLine(line string, cmd *command) error {
-	words, err := appendWords(s.words[:0], line)
+func (p *parser) ruleLine(line string, cmd *command) error {
+	words, err := appendWords(p.all[:0], line)
 	if err != nil {
 		return err
 	}
-	s.words = words
+	p.all = words
 	if strings.HasPrefix(words[0].text, "[") {
 		if err := parseCounters(words[0], cmd); err != nil {
 			return err
 		}
 		words = words[1:]
 	}
-	return parseCommand(words, cmd, true)
-}
-
-// split finds the user chains that the block fills completely and compiles them, so that every ruleset to which the
-// script is applied can use the same ones.
-func (b *block) split() {
-	b.findSets()
-	declared := make(map[string]int) // -1: something else than appending happens to the chain
-	rules := make(map[string][]*Rule)
-	for _, cmd := range b.cmds {
-		name := cmd.chain.text
-		_, isBuiltin := builtinHook(b.table, name)
-		count, ok := declared[name]
-		switch {
-		case isBuiltin || name == "":
-		case cmd.op == opDeclare && !ok:
-			declared[name] = 1
-		case cmd.op == opAppend && ok && count > 0:
-			rules[name] = append(rules[name], cmd.rules...)
-		default:
-			declared[name] = -1
-		}
-		if name == "" { // -F, -X or -Z of all chains
-			return
-		}
-	}
-	whole := make(map[string]*chain)
-	var rest []*command
-	for _, cmd := range b.cmds {
-		name := cmd.chain.text
-		if declared[name] <= 0 {
-			rest = append(rest, cmd)
-			continue
-		}
-		if whole[name] == nil {
-			whole[name] = newChain(b.table, name, rules[name])
-		}
-		b.fill = append(b.fill, cmd)
-	}
-	b.cmds, b.whole = rest, &layer{chains: whole}
-}
-
-// findSets notes which commands need a set.
-func (b *block) findSets() {
-	for _, cmd := range b.cmds {
-		if cmd.usesSets() {
-			b.sets = append(b.sets, cmd)
-		}
-	}
+	return p.parse(words, cmd, true)
 }
 
 // RestoreOptions are the options of iptables-restore. The zero value is its default.
@@ -305,7 +256,7 @@ func (r *Ruleset) Exec(args string) error {
 		return &Error{Column: i + 1, Msg: "more than one line, wanted one command (Restore takes many)"}
 	}
 	cmd := &command{table: Filter}
-	if err := parseCommand(words, cmd, false); err != nil {
+	if err := new(parser).parse(words, cmd, false); err != nil {
 		return err
 	}
 	st := newStage(r)

@@ -54,7 +54,7 @@ func ttlOption(name string, least uint64) option {
 }
 
 var ttlTargetKind = &kind{"TTL", []option{ttlOption("--ttl-set", 0), ttlOption("--ttl-dec", 1), ttlOption("--ttl-inc", 1)},
-	func() any { return &ttlTarget{} }}
+	of(ttlTarget{})}
 
 // tosTarget is TOS, and DSCP with its bits alone. What it sets is left in the packet for the caller to write.
 type tosTarget struct {
@@ -118,10 +118,10 @@ var (
 		tosOp("--and-tos", func(v uint8) (uint8, uint8) { return 0, ^v }),
 		tosOp("--or-tos", func(v uint8) (uint8, uint8) { return v, v }),
 		tosOp("--xor-tos", func(v uint8) (uint8, uint8) { return v, 0 }),
-	}, func() any { return &tosTarget{} }}
+	}, of(tosTarget{})}
 	dscpTargetKind = &kind{"DSCP", []option{
 		dscpOption("--set-dscp", parseDSCP), dscpOption("--set-dscp-class", parseDSCPClass),
-	}, func() any { return &tosTarget{dscp: true} }}
+	}, of(tosTarget{dscp: true})}
 )
 
 // silentTarget is a target whose effect cannot be seen in packets here: CHECKSUM, because checksums are always
@@ -166,10 +166,10 @@ func (t *silentTarget) finish(_ *Rule, name word) error {
 
 var (
 	checksumKind = &kind{"CHECKSUM", []option{flag("--checksum-fill", func(t *silentTarget) { t.set = true })},
-		func() any { return &silentTarget{name: "CHECKSUM"} }}
+		of(silentTarget{name: "CHECKSUM"})}
 	classifyKind = &kind{"CLASSIFY", []option{opt("--set-class", 1, false, (*silentTarget).class)},
-		func() any { return &silentTarget{name: "CLASSIFY"} }}
-	traceKind = &kind{"TRACE", nil, func() any { return &silentTarget{name: "TRACE"} }}
+		of(silentTarget{name: "CLASSIFY"})}
+	traceKind = &kind{"TRACE", nil, of(silentTarget{name: "TRACE"})}
 )
 
 // class reads MAJOR:MINOR, in hexadecimal without 0x.

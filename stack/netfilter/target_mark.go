@@ -52,7 +52,7 @@ func markOps[T interface {
 	}
 }
 
-var setMarkKind = &kind{"MARK", markOps[*setMarkTarget](), func() any { return &setMarkTarget{} }}
+var setMarkKind = &kind{"MARK", markOps[*setMarkTarget](), of(setMarkTarget{})}
 
 // setConnmarkTarget is CONNMARK. Without a connection it does nothing.
 type setConnmarkTarget struct {
@@ -133,4 +133,4 @@ func connmarkMask(name string, ct, nf bool) option {
 var setConnmarkKind = &kind{"CONNMARK", append(markOps[*setConnmarkTarget](),
 	connmarkOp("--save-mark"), connmarkOp("--restore-mark"),
 	connmarkMask("--mask", true, true), connmarkMask("--ctmask", true, false), connmarkMask("--nfmask", false, true),
-), func() any { return &setConnmarkTarget{ctMask: ^uint32(0), nfMask: ^uint32(0)} }}
+), of(setConnmarkTarget{ctMask: ^uint32(0), nfMask: ^uint32(0)})}

@@ -1,7 +1,6 @@
 package netfilter
 
 import (
-	"net/netip"
 	"strings"
 )
 
@@ -61,11 +60,8 @@ func (t *natTarget) appendNet(b []byte) []byte {
 // setNet reads NETWORK/MASK.
 func (t *natTarget) setNet(a arg) error {
 	net, err := parseAddr(a.w[0], false)
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case net == nil:
-		net = &addrTest{val: maskV4(0).and(toU128(netip.IPv4Unspecified())), mask: maskV4(0)}
 	}
 	last := u128{net.val.hi, net.val.lo | ^net.mask.lo&0xffffffff}
 	t.r.MinAddr, t.r.MaxAddr, t.given = net.val.addr(), last.addr(), true
@@ -138,7 +134,7 @@ func natKind(name string, k Kind, toNames string, opts ...option) *kind {
 		set = func(t *natTarget, a arg) error { return t.setPorts(a.w[0]) }
 	}
 	opts = append([]option{opt(toNames, 1, false, set)}, opts...)
-	return &kind{name, opts, func() any { return &natTarget{kind: k, flag: to} }}
+	return &kind{name, opts, of(natTarget{kind: k, flag: to})}
 }
 
 var (

@@ -50,7 +50,7 @@ var rejectKind = &kind{"REJECT", []option{
 		}
 		return a.w[0].unknown("answer", known)
 	}),
-}, func() any { return &rejectTarget{RejectPort} }}
+}, of(rejectTarget{RejectPort})}
 
 // notrackTarget is NOTRACK, and CT with or without --notrack.
 type notrackTarget struct{ notrack, ct bool }
@@ -71,11 +71,11 @@ func (t *notrackTarget) appendTo(b []byte) []byte {
 }
 
 var (
-	notrackKind = &kind{"NOTRACK", nil, func() any { return &notrackTarget{notrack: true} }}
+	notrackKind = &kind{"NOTRACK", nil, of(notrackTarget{notrack: true})}
 	ctKind      = &kind{"CT", append([]option{
 		flag("--notrack", func(t *notrackTarget) { t.notrack = true }),
 	}, unsupported("--helper", "--timeout", "--ctevents", "--expevents", "--zone", "--zone-orig", "--zone-reply")...),
-		func() any { return &notrackTarget{ct: true} }}
+		of(notrackTarget{ct: true})}
 )
 
 // logTarget is LOG and NFLOG. What is logged goes to Ruleset.Log.
@@ -184,14 +184,14 @@ func logNumber(name string, most uint64, set func(*logTarget, uint64)) option {
 }
 
 var (
-	logKind   = &kind{"LOG", logOptions(), func() any { return &logTarget{level: defaultLevel} }}
+	logKind   = &kind{"LOG", logOptions(), of(logTarget{level: defaultLevel})}
 	nflogKind = &kind{"NFLOG", []option{
 		opt("--nflog-prefix", 1, false, func(t *logTarget, a arg) error { return t.setPrefix(a.w[0], 63) }),
 		logNumber("--nflog-group", 65535, func(t *logTarget, n uint64) { t.group = uint16(n) }),
 		logNumber("--nflog-threshold", 65535, func(t *logTarget, n uint64) { t.thresh = uint16(n) }),
 		logNumber("--nflog-size", 1<<32-1, func(t *logTarget, n uint64) { t.size = uint32(n) }),
 		logNumber("--nflog-range", 1<<32-1, func(t *logTarget, n uint64) { t.ranged = uint32(n) }),
-	}, func() any { return &logTarget{nf: true} }}
+	}, of(logTarget{nf: true})}
 )
 
 // tcpmssTarget is TCPMSS. What it asks for is left in the packet for the caller to do.
@@ -258,4 +258,4 @@ var tcpmssKind = &kind{"TCPMSS", []option{
 		return err
 	}),
 	flag("--clamp-mss-to-pmtu", func(t *tcpmssTarget) { t.clamp = true }),
-}, func() any { return &tcpmssTarget{} }}
+}, of(tcpmssTarget{})}

@@ -10,9 +10,16 @@ func splitWords(line string) ([]word, error) { return appendWords(nil, line) }
 // appendWords is splitWords for a caller that brings the slice. Nearly all words are
 // parts of the line; only those with something to leave out are made anew.
 func appendWords(words []word, line string) ([]word, error) {
-	if strings.IndexByte(line, '\\') < 0 && strings.IndexByte(line, '"') < 0 {
-		return appendPlainWords(words, line), nil
+	if strings.IndexByte(line, '\\') < 0 {
+		if more, ok := appendPlainWords(words, line); ok {
+			return more, nil
+		}
 	}
+	return appendQuotedWords(words, line)
+}
+
+// appendQuotedWords is appendWords for every line.
+func appendQuotedWords(words []word, line string) ([]word, error) {
 	var buf []byte
 	start, quoted, escaped := -1, -1, false
 	i := 0
@@ -62,23 +69,32 @@ func appendWords(words []word, line string) ([]word, error) {
 	return words, nil
 }
 
-// appendPlainWords is appendWords for a line without quotes.
-func appendPlainWords(words []word, line string) []word {
-	start := -1
-	for i := range len(line) {
-		blank := line[i] == ' ' || line[i] == '\t'
-		switch {
-		case blank && start >= 0:
-			words = append(words, word{line[start:i], start + 1})
-			start = -1
-		case !blank && start < 0:
-			start = i
+// appendPlainWords is appendWords for a line without backslashes whose quotes stand around whole words. ok says that it
+// is one.
+func appendPlainWords(words []word, line string) (all []word, ok bool) {
+	for i := 0; i < len(line); i++ {
+		start := i
+		switch line[i] {
+		case ' ', '\t':
+			continue
+		case '"':
+			n := strings.IndexByte(line[i+1:], '"')
+			if n < 0 {
+				return words, false
+			}
+			words = append(words, word{line[i+1 : i+1+n], start + 1})
+			i += 1 + n
+			continue
 		}
+		for i < len(line) && line[i] != ' ' && line[i] != '\t' {
+			if line[i] == '"' {
+				return words, false
+			}
+			i++
+		}
+		words = append(words, word{line[start:i], start + 1})
 	}
-	if start >= 0 {
-		words = append(words, word{line[start:], start + 1})
-	}
-	return words
+	return words, true
 }
 
 // plain reports whether a string is printed without quotes.
