@@ -85,7 +85,7 @@ func (f *flow) transmit(c *stack.Conn) {
 				over.Wake()
 				return -1
 			}
-			return due - f.lab.drv.Now()
+			return max(0, due-f.lab.drv.Now()) // in real time it may be late
 		})
 	})
 	over.Wait()

@@ -106,8 +106,8 @@ func TestReading(t *testing.T) {
 	if a, b, ok := s.readings(); !ok || a.at != 24-samples || b.at != 24 {
 		t.Errorf("window of a stream that is not steady: %v to %v", a.at, b.at)
 	}
-	s.begin, s.rates = 9, make([]float64, 25)
+	s.end = 9 + samples
 	if a, b, ok := s.readings(); !ok || a.at != 8 || b.at != 8+samples {
-		t.Errorf("window of a steady stream: %v to %v", a.at, b.at)
+		t.Errorf("window of a stream that has been measured: %v to %v", a.at, b.at)
 	}
 }

@@ -17,8 +17,10 @@ func (r *Result) WriteMarkdown(w io.Writer) error {
 		fmt.Fprintf(&b, "- %s\n", escape(line))
 	}
 	fmt.Fprintln(&b)
-	r.keyTable().markdown(&b)
-	fmt.Fprintln(&b)
+	if t := r.keyTable(); len(t.rows[0]) > 1 {
+		t.markdown(&b)
+		fmt.Fprintln(&b)
+	}
 	for _, s := range r.Verdict {
 		fmt.Fprintf(&b, "- %s\n", escape(s))
 	}

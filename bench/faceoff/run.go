@@ -83,9 +83,7 @@ func Run(s *Scene, cfg Config) (*Result, error) {
 		return nil, err
 	}
 	if cfg.has(GroupHost) {
-		if err := hostCost(s, &cfg, fitting, bouts, p); err != nil {
-			return nil, err
-		}
+		hostCost(&cfg, fitting, bouts, p)
 	}
 	r.collect(bouts)
 	r.Verdict = append(r.Verdict, verdict(r)...)

@@ -242,6 +242,10 @@ func (b *bout) checkRTT(f *field, r *explain.Report) error {
 			cross(c, "answer")
 		}
 	})
+	if p50 := b.values["rtt-p50"]; b.cfg.RealTime && p50 > 1.05*theory {
+		b.warnings = append(b.warnings, fmt.Sprintf("%s: in real time this host was the limit, not the network: a ping takes %s, of which the cables take %s",
+			b.design, Text(p50, Seconds), Text(theory, Seconds)))
+	}
 	b.check("rtt", "ping p50, idle", Seconds, b.values["rtt-p50"], theory, 0.001, "%s", strings.Join(terms, " + "))
 	return nil
 }

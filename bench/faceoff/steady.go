@@ -9,7 +9,7 @@ import (
 
 // A stream is measured when it is steady: slow start is over, and what four
 // samples bring differs by less than a thousandth from what the four before have
-// brought. Should that not happen, the last window counts.
+// brought. Should that not happen, the last of so many windows counts.
 const (
 	samples  = 8 // in a window
 	patience = 8 // windows
@@ -23,11 +23,11 @@ type stream struct {
 	onDone func()      // if not nil, called once it has been measured; the stream goes on until also holds
 	also   func() bool // if not nil, must hold too before the stream ends
 
-	rates    []float64 // of all samples
-	read     []reading // at the end of all samples, with the CPU model
-	begin    int       // of the samples that count; 0: it is not steady yet
-	finished bool
-	full     bool // frames waited for the sender's cable at all samples that count
+	rates []float64 // of all samples
+	read  []reading // at the end of all samples, with the CPU model
+	begin int       // of the samples that count; 0: it is not steady yet
+	end   int       // of the samples that count; 0: it has not been measured yet
+	full  bool      // frames waited for the sender's cable at all samples that count
 }
 
 func newStream(window time.Duration) *stream { return &stream{window: window} }
@@ -36,7 +36,7 @@ func newStream(window time.Duration) *stream { return &stream{window: window} }
 func (s *stream) steady() bool { return s.begin > 0 }
 
 // done reports whether it has been measured.
-func (s *stream) done() bool { return s.steady() && len(s.rates) >= s.begin+samples }
+func (s *stream) done() bool { return s.end > 0 }
 
 // add takes a sample, and whether frames waited for the cable.
 func (s *stream) add(rate float64, queue bool) (goOn bool) {
@@ -48,9 +48,9 @@ func (s *stream) add(rate float64, queue bool) (goOn bool) {
 			return true
 		}
 	}
-	s.full = s.full && (queue || s.finished)
-	if s.done() && !s.finished {
-		s.finished = true
+	s.full = s.full && (queue || s.done())
+	if n := len(s.rates); !s.done() && (s.steady() && n >= s.begin+samples || !s.steady() && n >= patience*samples) {
+		s.end = n
 		if s.onDone != nil {
 			s.onDone()
 		}
@@ -60,10 +60,11 @@ func (s *stream) add(rate float64, queue bool) (goOn bool) {
 
 // goodput returns the payload per second in the window.
 func (s *stream) goodput() float64 {
+	end := len(s.rates)
 	if s.done() {
-		return mean(s.rates[s.begin : s.begin+samples])
+		end = s.end
 	}
-	return mean(s.rates[max(0, len(s.rates)-samples):])
+	return mean(s.rates[max(0, end-samples):end])
 }
 
 // readings returns what the CPUs had done at the beginning and at the end of the
@@ -71,7 +72,7 @@ func (s *stream) goodput() float64 {
 func (s *stream) readings() (before, after reading, ok bool) {
 	end := len(s.read)
 	if s.done() {
-		end = s.begin + samples
+		end = s.end
 	}
 	if end <= samples || end > len(s.read) {
 		return before, after, false
@@ -100,7 +101,7 @@ func (f *field) run(list ...*stream) ([]emu.FlowResult, error) {
 		}
 		cable, model := from.Node().Cable(), f.CPUModel() != ""
 		flows = append(flows, emu.FlowConfig{
-			Kind: emu.BulkFlow, From: &from.Machine, To: &to.Machine, For: patience * s.window, Sample: s.window / samples,
+			Kind: emu.BulkFlow, From: &from.Machine, To: &to.Machine, For: 2 * patience * s.window, Sample: s.window / samples,
 			OnSample: func(x emu.FlowSample) bool {
 				queued := 0
 				f.Driver().Do(func() {

@@ -18,7 +18,9 @@ func (r *Result) WriteText(w io.Writer, explain bool) error {
 		fmt.Fprintln(&b, line)
 	}
 	fmt.Fprintln(&b)
-	r.keyTable().text(&b)
+	if t := r.keyTable(); len(t.rows[0]) > 1 {
+		t.text(&b)
+	}
 	for _, s := range r.Verdict {
 		fmt.Fprintf(&b, "%s\n", s)
 	}
