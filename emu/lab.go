@@ -106,6 +106,8 @@ type Config struct {
 	// Settle makes time virtual; see link.DriverConfig. Packages emutest and
 	// virtual set it.
 	Settle func()
+
+	byHand bool // see link.DriverConfig, for tests
 }
 
 // Underlay is the network between nodes. The zero value is one Ethernet segment,
@@ -206,7 +208,7 @@ func New(cfg Config) (*Lab, error) {
 	}
 	l := &Lab{
 		cfg: cfg, design: design, cluster: cluster,
-		drv:      link.NewDriver(link.DriverConfig{Settle: cfg.Settle, Seed: cfg.Seed, Veth: cfg.VethLatency, Classifier: stack.Traffic{}}),
+		drv:      link.NewDriver(link.DriverConfig{Settle: cfg.Settle, ByHand: cfg.byHand, Seed: cfg.Seed, Veth: cfg.VethLatency, Classifier: stack.Traffic{}}),
 		machines: make(map[string]*Machine),
 		addrs:    make(map[netip.Addr]*Machine),
 		lives:    make(map[string]int),

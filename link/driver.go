@@ -15,6 +15,12 @@ type DriverConfig struct {
 	// is blocked (synctest.Wait), and the clock jumps from event to event.
 	Settle func()
 
+	// ByHand makes time virtual without a bubble, for one goroutine and the
+	// functions that it has called (NewHandler, Every): events happen while it
+	// waits for the network. It is a second opinion on virtual time, for tests.
+	// With it, Settle must be nil, and Go panics.
+	ByHand bool
+
 	// Seed is where every random choice of the driver's wires begins.
 	Seed uint64
 
@@ -56,6 +62,9 @@ type Driver struct {
 	postMu sync.Mutex // guards posts
 	posts  []func()
 	posted atomic.Bool // posts is not empty
+
+	byHand bool
+	hand   string // the goroutine that a driver by hand belongs to
 
 	beat atomic.Uint64 // when time last moved; a watchdog outside the bubble reads it
 
@@ -104,6 +113,10 @@ func NewDriver(cfg DriverConfig) *Driver {
 		small:      frameList{size: smallBuffer},
 		large:      frameList{size: largeBuffer},
 	}
+	if cfg.ByHand {
+		d.byHand, d.epoch, d.settle = true, byHandEpoch, func() {}
+		return d
+	}
 	go d.loop()
 	return d
 }
@@ -149,6 +162,9 @@ func (d *Driver) unlockAndKick() {
 // the loop waits for its timer alone, because a receive from one channel costs
 // less than a choice of two; so the timer is made to fire now.
 func (d *Driver) rouse() {
+	if d.byHand {
+		return
+	}
 	if d.settle != nil && d.until != forever {
 		d.timer.Reset(0)
 		return
@@ -161,6 +177,9 @@ func (d *Driver) rouse() {
 
 // readClock moves now forward to the clock of the bubble or of the machine.
 func (d *Driver) readClock() {
+	if d.byHand {
+		return
+	}
 	if t := time.Since(d.epoch); t > d.now {
 		d.now = t
 		d.beat.Store(uint64(t))
@@ -172,6 +191,10 @@ func (d *Driver) readClock() {
 // and returns when the driver's goroutine has ended.
 func (d *Driver) Close() {
 	d.lock("Close")
+	if d.byHand && !d.closed.Load() {
+		d.releaseWaiters()
+		close(d.done)
+	}
 	d.closed.Store(true)
 	d.rouse()
 	d.mu.Unlock()

@@ -124,6 +124,10 @@ func (w *Waiter) signal() {
 // Wait blocks until Wake has been called since the last Wait returned, or the
 // driver is closed. The caller does not hold the lock.
 func (w *Waiter) Wait() {
+	if w.drv.byHand {
+		w.drv.runUntil(w)
+		return
+	}
 	select {
 	case <-w.ch:
 	case <-w.drv.done:
@@ -201,6 +205,9 @@ func (d *Driver) Every(delay time.Duration, f func() (next time.Duration)) {
 // Go starts f in a goroutine of its own, as an event: after what is running
 // now, and alone until it blocks.
 func (d *Driver) Go(f func()) {
+	if d.byHand {
+		panic("link: driver by hand: Go would start a second goroutine")
+	}
 	w := d.NewWaiter()
 	go func() {
 		w.Wait()
