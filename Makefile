@@ -1,16 +1,17 @@
-.PHONY: all test race bench picture fuzz lint examples repeat tools help
+.PHONY: all test race bench bench-diff picture fuzz lint examples repeat tools help
 
 GO ?= go
 # How long each fuzz target runs in `make fuzz`.
 FUZZTIME ?= 10s
 # How many rounds `make bench` takes. Rounds alternate, so that the benchmarks of
-# one round meet the same machine.
-COUNT ?= 5
+# one round meet the same machine. benchstat wants six.
+COUNT ?= 6
+BENCHSTAT = golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 # How often `make repeat` plays its scenario.
 RUNS ?= 200
 
 help: ## Show the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "%-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 all: lint examples test race ## lint, examples, test and race
 
@@ -51,6 +52,15 @@ bench: ## Measure, as ratios against two bare gVisor stacks in the same run
 	$(GO) test -c -o bench.test ./bench
 	for i in $$(seq $(COUNT)); do ./bench.test -test.run '^$$' -test.bench . -test.benchmem || exit 1; done \
 	  | tee bench.txt | $(GO) run ./bench/ratios
+
+# Ratios of two runs can be compared, their absolute figures only on one machine. Of
+# the present run, `make bench` keeps bench.txt; a new baseline is a copy of it.
+bench-diff: ## Hold the last `make bench` against bench/testdata/baseline.txt, as ratios to the bare pair
+	@test -s bench.txt || { echo "bench-diff: there is no bench.txt, want one of make bench COUNT=6" >&2; exit 1; }
+	@set -e; tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; \
+	$(GO) run ./bench/ratios -benchfmt <bench/testdata/baseline.txt >$$tmp/baseline; \
+	$(GO) run ./bench/ratios -benchfmt <bench.txt >$$tmp/now; \
+	cd $$tmp && $(GO) run $(BENCHSTAT) -ignore cpu,go,gvisor,tcp baseline now
 
 # The picture in README: the headers of one packet under each design.
 picture: tools ## Draw examples/faceoff.svg from a new comparison
