@@ -47,14 +47,15 @@ func TestRulesRoundTrip(t *testing.T) {
 	}
 }
 
-// wantReadBack wants that our reader takes the text and prints it again.
+// wantReadBack wants that our reader takes the text and prints it again, with
+// what policies have counted: Calico's nodes have talked BGP by then.
 func wantReadBack(t *testing.T, sets, rules string) {
 	t.Helper()
 	r := netfilter.New()
 	if err := r.RestoreSets(sets); err != nil {
 		t.Fatalf("sets: %v\n%s", err, sets)
 	}
-	if err := r.Restore(rules, netfilter.RestoreOptions{}); err != nil {
+	if err := r.Restore(rules, netfilter.RestoreOptions{Counters: true}); err != nil {
 		t.Fatalf("%v\n%s", err, rules)
 	}
 	if got := r.Save(); got != rules {
@@ -77,7 +78,7 @@ func wantRealTool(t *testing.T, rules string) {
 		}
 	}
 	cmd := exec.Command("unshare", "-n", "sh", "-c",
-		`rules=$(cat); echo "$rules" | iptables-nft-restore --test && echo "$rules" | iptables-nft-restore && iptables-nft-save`)
+		`rules=$(cat); echo "$rules" | iptables-nft-restore -c --test && echo "$rules" | iptables-nft-restore -c && iptables-nft-save`)
 	cmd.Stdin = strings.NewReader(plain.String())
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
