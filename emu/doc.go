@@ -12,5 +12,5 @@
 // By default time is real, and a [TAP] can join the kernel of this machine. In
 // virtual time a lab is exact and repeatable:
 // package emutest makes such a lab inside a Go test, package virtual inside a
-// program.
+// program, and says what exactly is exact.
 package emu

@@ -8,6 +8,52 @@
 // Inside Run, time stands still while anything runs and jumps to the next event
 // when nothing does. It rests on testing/synctest, which wants a *testing.T; an
 // empty one does, and a test of this package guards that.
+//
+// # What is exact
+//
+// Frames, timers of TCP and of daemons, Lab.Sleep and deadlines happen at their
+// nanosecond, however slow or busy the machine is. Computing takes no time, unless
+// the lab has a CPU model. The events of one instant have an order of their own:
+// first what takes no time (a veth pair, a bridge, a host that answers), as it was
+// set off; then gVisor's share of it; then the goroutines that were woken by it,
+// one by one, each after the one before waits again; then the next timer or frame
+// of that instant, by the number of the device or host that it belongs to, and by
+// age. A Lab.Sleep that is over comes last of all.
+//
+// With the same seed and the same calls, a lab gives the same packets with the
+// same times, in a capture the same bytes. It does not matter how many CPUs there
+// are. The tests of package emu hold this against a second engine, which does
+// without testing/synctest.
+//
+// # What is not
+//
+// These are outside of that order; the packets stay right, and their times exact,
+// but another run may have others:
+//
+//   - Goroutines of one's own that act in the same instant: started with the go
+//     statement, or woken by a channel, a mutex or a sync.WaitGroup. Start them with
+//     Lab.Go and let them wait for the lab: for sockets and Lab.Sleep.
+//   - Timers of package time, and with them contexts with a timeout: they fire at
+//     the right time, but beside the lab's events of that instant instead of among
+//     them. Use Lab.Sleep, Lab.Deadline and Lab.WithTimeout.
+//   - Whatever differs by itself: the order of a map, math/rand without a seed,
+//     crypto/rand and with it TLS.
+//
+// Goroutines may wait for the lab, for time, and for channels, sync.WaitGroup and
+// sync.Cond that were made inside Run. While one waits for something else (a
+// mutex, a file, a process, the machine's network, a channel made outside) time
+// stands still; if that lasts, a report names it. Time spent on it does not
+// exist for the lab.
+//
+// # Real time
+//
+// A lab without Settle runs on the machine's clock. Its wires, hosts and designs
+// are the same, and so is what each does with a packet. But an event is as late as
+// the scheduler of the machine makes it, computing takes the time that it takes,
+// goroutines and gVisor run beside the driver in any order, and so two runs
+// differ. The losses of a wire are drawn in the order of its frames: they hit the
+// same ones only as long as the traffic is the same. Real time is there to join
+// the kernel of the machine, and programs that are no part of the lab.
 package virtual
 
 import (
