@@ -55,8 +55,10 @@ func (b *Bubble) has(g *goroutine) bool {
 }
 
 // report names the goroutines that hold up time.
-func report(w io.Writer, after time.Duration) {
+func report(out io.Writer, after time.Duration) {
 	culprits, busy := findCulprits(dump())
+	w := &strings.Builder{} // one write, for others may write beside it
+	defer func() { io.WriteString(out, w.String()) }()
 	fmt.Fprintf(w, "podwire: virtual time has stood still for %v. ", after)
 	switch {
 	case len(culprits) > 0:

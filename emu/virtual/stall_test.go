@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,7 +20,14 @@ import (
 func stalled(t *testing.T, free func(), f func(lab *emu.Lab)) string {
 	t.Helper()
 	var out report
-	stop := virtual.Watch(&out, 50*time.Millisecond, func() uint64 { return 0 })
+	var beat atomic.Uint64
+	var stuck atomic.Bool // or soon
+	stop := virtual.Watch(&out, 200*time.Millisecond, func() uint64 {
+		if stuck.Load() {
+			return 0
+		}
+		return beat.Add(1)
+	})
 	defer stop()
 	freed := make(chan struct{})
 	go func() {
@@ -44,6 +52,7 @@ func stalled(t *testing.T, free func(), f func(lab *emu.Lab)) string {
 			return err
 		}
 		defer ln.Close()
+		stuck.Store(true)
 		f(lab)
 		return nil
 	})
