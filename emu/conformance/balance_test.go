@@ -84,7 +84,10 @@ func greeted(t *testing.T, from *emutest.Pod) string {
 
 // S15: each of three endpoints gets a third of 9,000 new connections, in random
 // order: after each endpoint, any may follow, itself too.
-func TestS15EvenSplit(t *testing.T) { inModes(t, s15EvenSplit, natModes...) }
+func TestS15EvenSplit(t *testing.T) {
+	skipUnderRace(t)
+	inModes(t, s15EvenSplit, natModes...)
+}
 
 func s15EvenSplit(t *testing.T, cfg emu.Config) {
 	const connections = 9000
@@ -115,6 +118,7 @@ func s15EvenSplit(t *testing.T, cfg emu.Config) {
 // S15, the other order: in ipvs mode with rr each connection goes to the endpoint
 // after the one before, on each node for itself.
 func TestS15StrictRotation(t *testing.T) {
+	skipUnderRace(t)
 	const connections = 9000
 	cfg := twoNodes
 	cfg.Proxy = emu.ProxyIPVS
@@ -230,5 +234,14 @@ func s17BackendKilled(t *testing.T, cfg emu.Config) {
 	retries := slices.DeleteFunc(slices.Clone(sent), func(f *frame) bool { return f.get("tcp.flags") != "0x0018" })
 	if len(retries) < 2 {
 		t.Errorf("%d segments with data to the backend that is gone, want retransmissions", len(retries))
+	}
+}
+
+// skipUnderRace leaves out what repeats one thing thousands of times: ten times
+// as long, it would find no other race.
+func skipUnderRace(t *testing.T) {
+	t.Helper()
+	if raceEnabled {
+		t.Skip("thousands of connections; the plain run has it")
 	}
 }

@@ -148,8 +148,8 @@ func TestB6UDPWithoutConnect(t *testing.T) {
 }
 
 func TestProxyModeIsKnown(t *testing.T) {
-	_, err := emu.New(emu.Config{Proxy: "ipvs"})
-	if want := `emu: proxy "ipvs" is not known, want one of iptables, socket`; err == nil || err.Error() != want {
+	_, err := emu.New(emu.Config{Proxy: "userspace"})
+	if want := `emu: proxy "userspace" is not known, want one of iptables, ipvs, nftables, socket`; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }

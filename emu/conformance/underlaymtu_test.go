@@ -107,6 +107,7 @@ func everyCluster(t *testing.T, cfg emu.Config, f func(t *testing.T, lab *emutes
 		}
 		t.Run(d.Name, func(t *testing.T) {
 			t.Parallel()
+			cfg := cfg
 			cfg.Design = d.Name
 			emutest.Run(t, cfg, f)
 		})
