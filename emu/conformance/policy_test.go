@@ -137,6 +137,24 @@ func s8LocalPolicyNoLocalBackend(t *testing.T, cfg emu.Config) {
 	s.on("node1/flannel.1", eth0(web)).having("tcp.flags").none(t, "SYN beyond the node")
 }
 
+// S8, flow 9 in ipvs mode: kube-proxy falls back on all endpoints, for the sake of
+// pods of the node, and does not mark the packet. flannel's own rule masquerades what
+// comes from outside and goes to another node's pods, so that the client is answered,
+// and the backend does not see who asks.
+func TestS8LocalPolicyNoLocalBackendIPVS(t *testing.T) {
+	cfg := twoNodes
+	cfg.Proxy = emu.ProxyIPVS
+	s, ext, web, got, err := localNodePort(t, cfg, "node1")
+	if err != nil || !strings.HasPrefix(got, "10.244.1.0:") {
+		t.Errorf("the backend sees %q, %v, want node1's flannel.1", got, err)
+	}
+	ask := s.on(eth0(ext)).out().where("tcp.flags", syn).one(t, "SYN of the client")
+	s.id(ask.id).on(eth0(web)).one(t, "SYN at the backend").want(t, "ip.src", "10.244.1.0", "tcp.dstport", "8080", "ip.ttl", "62")
+	for _, f := range s.on(eth0(ext)).in().having("tcp.flags").some(t, "replies at the client") {
+		f.want(t, "ip.src", "192.168.56.11", "tcp.srcport", "30002")
+	}
+}
+
 // S21: in iptables mode a node port answers on the node's own loopback address,
 // thanks to route_localnet.
 func TestS21NodePortOnLoopback(t *testing.T) {
