@@ -52,7 +52,13 @@ func scaleFor(unit faceoff.Unit, values []float64) scale {
 		whole = whole && math.Abs(v*s.Factor-math.Round(v*s.Factor)) < 1e-9
 	}
 	if !whole && top > 0 {
-		s.Decimals = min(max(3-int(math.Floor(math.Log10(top*s.Factor))), 0), 6)
+		s.Decimals = max(3-int(math.Floor(math.Log10(top*s.Factor))), 0)
+		for _, v := range values {
+			if v != 0 { // 40 µs among seconds are not 0.000 s
+				s.Decimals = max(s.Decimals, 1-int(math.Floor(math.Log10(math.Abs(v)*s.Factor))))
+			}
+		}
+		s.Decimals = min(s.Decimals, 6)
 	}
 	if unit == faceoff.Share && !whole {
 		s.Decimals = max(s.Decimals, 2) // 99.99 % is not 100 %

@@ -18,6 +18,7 @@ func TestScale(t *testing.T) {
 		{faceoff.Seconds, []float64{20.55e-6, 330.4e-6}, "20.6 µs"},
 		{faceoff.Seconds, []float64{0}, "0 s"},
 		{faceoff.Seconds, []float64{2}, "2 s"},
+		{faceoff.Seconds, []float64{40.6e-6, 2.001}, "0.000041 s"},
 		{faceoff.Share, []float64{.99986, 1}, "99.99 %"},
 		{faceoff.Bytes, []float64{1_206_096}, "1,206,096 B"},
 		{faceoff.Bytes, []float64{1500}, "1500 B"},
