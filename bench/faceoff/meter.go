@@ -187,7 +187,7 @@ func isICMPError(layers []explain.Layer) bool {
 		return false
 	}
 	ip := layers[len(layers)-1].IP
-	if ip[9] != protoICMP {
+	if len(ip) <= 20 || ip[9] != protoICMP {
 		return false
 	}
 	switch ip[20] { // RFC 792
@@ -200,10 +200,14 @@ func isICMPError(layers []explain.Layer) bool {
 // synMSS reads the MSS option of a SYN.
 func synMSS(ip []byte) (mss int, ok bool) {
 	const syn, ack = 0x02, 0x10
-	if ip[9] != protoTCP || len(ip) < 40 || ip[33]&(syn|ack) != syn {
+	if len(ip) < 40 || ip[9] != protoTCP || ip[33]&(syn|ack) != syn {
 		return 0, false
 	}
-	options := ip[40:min(len(ip), 20+int(ip[32]>>4)*4)]
+	end := min(len(ip), 20+int(ip[32]>>4)*4)
+	if end < 40 {
+		return 0, false // a data offset within the header
+	}
+	options := ip[40:end]
 	for len(options) >= 2 {
 		switch kind := options[0]; {
 		case kind == 1:
