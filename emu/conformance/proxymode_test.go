@@ -39,42 +39,31 @@ var natModes = []string{emu.ProxyIPTables, emu.ProxyNFTables}
 // S13: in nftables mode a cluster IP refuses what is not one of its ports, echo
 // requests too: with an ICMP error of the node, made in FORWARD.
 func TestS13PingClusterIPRefused(t *testing.T) {
-	inModes(t, func(t *testing.T, cfg emu.Config) {
-		var p1a *emutest.Pod
-		var ip string
-		s := record(t, cfg, func(t *testing.T, lab *emutest.Lab) {
-			p1a = lab.Pod("p1a", "node1")
-			lab.Pod("web", "node2", 8080)
-			ip = lab.Service("web", 80, 8080, 0).Spec.ClusterIP
-			r, err := p1a.Machine.Ping(ip, 5*time.Second)
-			if err != nil || r.Err() == nil {
-				t.Errorf("ping of the cluster IP = %+v, %v, want an ICMP error", r, err)
-			}
-			if c, err := p1a.Dial("tcp", ip+":81"); !errors.Is(err, syscall.ECONNREFUSED) {
-				t.Errorf("dial of a port that the Service has not = %v, %v, want connection refused", c, err)
-			}
-		})
-		told := s.on(eth0(p1a)).in().errors().some(t, "errors at the client")
-		for _, f := range told {
-			f.want(t, "icmp.type", "3", "icmp.code", "3", "ip.src", "10.244.1.1", "ip.dst", "10.244.1.2", "ip.dsfield", "0xc0", "ip.ttl", "64")
-			f.wantQuoted(t, "ip.src", "10.244.1.2", "ip.dst", ip)
-		}
-		if len(told) != 2 {
-			t.Errorf("%d ICMP errors, want one for the ping and one for the SYN", len(told))
-		}
-		s.where("icmp.type", "0").none(t, "echo reply")
-		s.on("node1/eth0").none(t, "packet beyond the node")
-	}, emu.ProxyNFTables)
+	told, ip := refusedByClusterIP(t, emu.ProxyNFTables)
+	for _, f := range told {
+		f.want(t, "ip.src", "10.244.1.1")
+		f.wantQuoted(t, "ip.src", "10.244.1.2", "ip.dst", ip)
+	}
 }
 
 // S13 in ipvs mode: the cluster IP is the node's own, and KUBE-IPVS-FILTER
 // refuses in INPUT what is not one of its ports, with an error from the cluster IP
 // itself.
 func TestS13PingClusterIPVS(t *testing.T) {
+	told, ip := refusedByClusterIP(t, emu.ProxyIPVS)
+	for _, f := range told {
+		f.want(t, "ip.src", ip)
+		f.wantQuoted(t, "ip.src", "10.244.1.2", "ip.dst", ip, "ip.ttl", "64")
+	}
+}
+
+// refusedByClusterIP has a pod send a ping and a SYN to what is not a port of a
+// cluster IP, and returns the two ICMP errors that it is told.
+func refusedByClusterIP(t *testing.T, mode string) (told frames, ip string) {
+	t.Helper()
 	cfg := twoNodes
-	cfg.Proxy = emu.ProxyIPVS
+	cfg.Proxy = mode
 	var p1a *emutest.Pod
-	var ip string
 	s := record(t, cfg, func(t *testing.T, lab *emutest.Lab) {
 		p1a = lab.Pod("p1a", "node1")
 		lab.Pod("web", "node2", 8080)
@@ -87,16 +76,16 @@ func TestS13PingClusterIPVS(t *testing.T) {
 			t.Errorf("dial of a port that the Service has not = %v, %v, want connection refused", c, err)
 		}
 	})
-	told := s.on(eth0(p1a)).in().errors().some(t, "errors at the client")
+	told = s.on(eth0(p1a)).in().errors().some(t, "errors at the client")
 	for _, f := range told {
-		f.want(t, "icmp.type", "3", "icmp.code", "3", "ip.src", ip, "ip.dst", "10.244.1.2", "ip.dsfield", "0xc0", "ip.ttl", "64")
-		f.wantQuoted(t, "ip.src", "10.244.1.2", "ip.dst", ip, "ip.ttl", "64")
+		f.want(t, "icmp.type", "3", "icmp.code", "3", "ip.dst", "10.244.1.2", "ip.dsfield", "0xc0", "ip.ttl", "64")
 	}
 	if len(told) != 2 {
 		t.Errorf("%d ICMP errors, want one for the ping and one for the SYN", len(told))
 	}
 	s.where("icmp.type", "0").none(t, "echo reply")
 	s.on("node1/eth0").none(t, "packet beyond the node")
+	return told, ip
 }
 
 // S10 in ipvs mode: a virtual server without servers refuses for TCP too with an
