@@ -65,7 +65,8 @@ virtual links, bridges and tunnels; Services work by kube-proxy's own rules;
 time is virtual, exact and repeatable; every packet can be captured.
 
 Exit codes: 0 all checks hold, 1 a check failed or captures differ, 2 the input is
-wrong.`,
+wrong, 130 it was interrupted (up ends with 0 then); exec ends with the code of its
+command.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
