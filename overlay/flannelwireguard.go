@@ -11,8 +11,9 @@ import (
 
 // FlannelWireGuard is flannel with the wireguard backend: the cluster CIDR is
 // routed into flannel-wg, whose peers are the other nodes with their podCIDRs as
-// allowed IPs. The first packet to a node waits for a handshake. The keys go into
-// captures, so that Wireshark shows what is inside.
+// allowed IPs. The first packet to a node waits for a handshake; if that node has
+// begun one within the latency of the path, both are lost and the packet waits
+// five seconds. The keys go into captures, so that Wireshark shows what is inside.
 var FlannelWireGuard = Design{
 	Name:     "flannel-wireguard",
 	Summary:  "flannel, wireguard backend: encrypted between nodes over UDP 51820, a handshake before the first packet",

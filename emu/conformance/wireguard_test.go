@@ -168,3 +168,37 @@ func TestFW1Rekey(t *testing.T) {
 		t.Error("no keepalive")
 	}
 }
+
+// Pods of both nodes that send in the same instant cause two handshakes, which
+// undo each other: the pings wait for the retry of one of the nodes, 5 s and up
+// to a third later.
+func TestFW1HandshakesCross(t *testing.T) {
+	cfg := withDesign("flannel-wireguard")
+	cfg.Underlay.Cable.Latency = 100 * time.Microsecond
+	s := record(t, cfg, func(t *testing.T, lab *emutest.Lab) {
+		p1a, p2a := lab.Pod("p1a", "node1"), lab.Pod("p2a", "node2")
+		lab.Go(func() {
+			if r, err := p2a.Machine.Ping("p1a", 10*time.Second); err != nil || r.Err() != nil || r.RTT < 5*time.Second {
+				t.Errorf("ping from node2 = %+v, %v, want an answer after the retry", r, err)
+			}
+		})
+		if r, err := p1a.Machine.Ping("p2a", 10*time.Second); err != nil || r.Err() != nil || r.RTT < 5*time.Second {
+			t.Errorf("ping from node1 = %+v, %v, want an answer after the retry", r, err)
+		}
+	})
+	wg := s.on("node1/eth0").having("wg.type").some(t, "WireGuard on the cable")
+	var got []string
+	for _, f := range wg {
+		got = append(got, f.dir+" type "+f.first("wg.type"))
+	}
+	if len(got) < 6 {
+		t.Fatalf("messages %q, want two handshakes and a third", got)
+	}
+	wantList(t, "at first", got[:4], "out type 1", "in type 1", "out type 2", "in type 2")
+	if got[4][len(got[4])-1] != '1' || got[5][len(got[5])-1] != '2' {
+		t.Errorf("then %q, want one handshake, which is answered", got[4:])
+	}
+	if again := wg[4].at - wg[0].at; again < 5*time.Second || again > 5*time.Second+340*time.Millisecond {
+		t.Errorf("again after %v, want 5 s and up to a third", again)
+	}
+}

@@ -212,20 +212,6 @@ func TestCookieUnderLoad(t *testing.T) {
 	})
 }
 
-// Two ends that begin at the same instant undo each other's handshake, as in the
-// kernel; chance decides who tries again first.
-func TestHandshakesCross(t *testing.T) {
-	inBubble(t, nil, func(p *pair) {
-		p.a.deaf, p.b.deaf = true, true
-		p.send(p.a, "from a")
-		p.send(p.b, "from b")
-		p.a.deaf, p.b.deaf = false, false
-		p.wait(12 * time.Second)
-		p.wantGot("b", p.b, "from a")
-		p.wantGot("a", p.a, "from b")
-	})
-}
-
 // Mistakes in a configuration are errors.
 func TestConfigErrors(t *testing.T) {
 	if _, err := New(Config{}); err == nil {

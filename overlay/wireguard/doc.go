@@ -7,6 +7,12 @@
 //	err = d.AddPeer(wireguard.PeerConfig{PublicKey: theirs, Endpoint: addrPort, AllowedIPs: prefixes})
 //	d.Transmit(frame) // an IP packet; starts a handshake if there is no session
 //
+// Two ends that begin while the other's initiation is on its way lose both
+// handshakes, for a peer has room for one, and try again after RekeyTimeout and
+// up to a third of a second of jitter. The kernel does the same; only, two
+// machines seldom begin within a path's latency, and two flows of an emulation
+// that begin at the same time always do.
+//
 // It is for emulation. Keys that come from a seed are not secret, and nothing is
 // done against somebody who measures time.
 //

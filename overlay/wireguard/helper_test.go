@@ -19,9 +19,10 @@ type end struct {
 	*Device
 	addr  netip.AddrPort
 	peer  *end
-	deaf  bool     // what is sent to it is lost
-	log   []string // messages sent, with the time
-	got   []string // packets delivered
+	away  time.Duration // how long a message takes to it
+	deaf  bool          // what is sent to it is lost
+	log   []string      // messages sent, with the time
+	got   []string      // packets delivered
 	drops map[link.Reason]int
 }
 
@@ -32,15 +33,21 @@ type pair struct {
 	a, b *end
 }
 
-// inBubble makes a pair whose messages take no time. Each test begins at an odd
+// inBubble makes a pair whose messages take no time at first. Each test begins at an odd
 // moment, so that times of the protocol and of the test do not meet.
 func inBubble(t *testing.T, set func(*Config), f func(p *pair)) {
+	t.Helper()
+	inSeededBubble(t, 7, set, f)
+}
+
+// inSeededBubble is inBubble with a seed for the random choices of both ends.
+func inSeededBubble(t *testing.T, seed uint64, set func(*Config), f func(p *pair)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		p := &pair{T: t, drv: link.NewDriver(link.DriverConfig{Settle: synctest.Wait, Seed: 1})}
 		defer p.drv.Close()
 		p.drv.Do(func() {
-			p.a, p.b = p.end(1, set), p.end(2, set)
+			p.a, p.b = p.end(seed, 1, set), p.end(seed, 2, set)
 			p.a.peer, p.b.peer = p.b, p.a
 			p.introduce(p.a)
 			p.introduce(p.b)
@@ -66,9 +73,9 @@ func (p *pair) introduce(e *end) {
 // podOf is an address behind an end: 10.244.N.2.
 func podOf(e *end) netip.Addr { return netip.AddrFrom4([4]byte{10, 244, e.addr.Addr().As4()[3], 2}) }
 
-func (p *pair) end(n byte, set func(*Config)) *end {
+func (p *pair) end(seed uint64, n byte, set func(*Config)) *end {
 	e := &end{addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 168, 56, n}), 51820), drops: make(map[link.Reason]int)}
-	rng := rand.New(rand.NewPCG(7, uint64(n)))
+	rng := rand.New(rand.NewPCG(seed, uint64(n)))
 	cfg := Config{
 		Driver: p.drv, PrivateKey: NewPrivateKey(rng), Rand: rng, MTU: 1420,
 		Send: func(to netip.AddrPort, tos byte, f *link.Frame) {
@@ -77,7 +84,12 @@ func (p *pair) end(n byte, set func(*Config)) *end {
 				f.Release()
 				return
 			}
-			p.drv.Soon(func() { e.peer.Receive(e.addr, tos, f) })
+			receive := func() { e.peer.Receive(e.addr, tos, f) }
+			if e.peer.away == 0 {
+				p.drv.Soon(receive)
+				return
+			}
+			p.drv.AfterFunc(e.source, e.peer.away, receive)
 		},
 		Deliver: func(f *link.Frame, tos byte) {
 			e.got = append(e.got, string(f.Bytes()[20:]))
@@ -112,16 +124,28 @@ func packet(src, dst netip.Addr, text string) []byte {
 // send transmits a packet from one end to a pod behind the other.
 func (p *pair) send(from *end, text string) {
 	p.Helper()
-	p.drv.Do(func() {
-		b := packet(podOf(from), podOf(from.peer), text)
-		f := p.drv.NewFrame(len(b))
-		copy(f.Bytes(), b)
-		if !from.Transmit(f) {
-			p.Errorf("no peer for %v", podOf(from.peer))
-			f.Release()
-		}
-	})
+	p.drv.Do(func() { p.transmit(from, text) })
 	p.drv.Sleep(0)
+}
+
+func (p *pair) transmit(from *end, text string) {
+	p.Helper()
+	b := packet(podOf(from), podOf(from.peer), text)
+	f := p.drv.NewFrame(len(b))
+	copy(f.Bytes(), b)
+	if !from.Transmit(f) {
+		p.Errorf("no peer for %v", podOf(from.peer))
+		f.Release()
+	}
+}
+
+// sendBoth has both ends begin in the same instant.
+func (p *pair) sendBoth() {
+	p.Helper()
+	p.drv.Do(func() {
+		p.transmit(p.a, "from a")
+		p.transmit(p.b, "from b")
+	})
 }
 
 // wantLog compares what an end has sent since the last time.
