@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/podwire/podwire/internal/bubble"
 )
 
 // DriverConfig tells a driver what kind of time it lives in. The zero value is
@@ -54,6 +56,8 @@ type Driver struct {
 	watching   int
 	kick       chan struct{} // buffered; tells a sleeping driver to look again
 	timer      *time.Timer   // what a parked loop waits for, unless that is forever
+	clock      *bubble.Clock // in a bubble that is known; else nil
+	leaps      int           // since the loop last settled
 	done       chan struct{} // closed when the loop has ended
 	closed     atomic.Bool
 	parked     bool          // the loop is (about to be) waiting for time or a kick
@@ -116,6 +120,9 @@ func NewDriver(cfg DriverConfig) *Driver {
 	if cfg.ByHand {
 		d.byHand, d.epoch, d.settle = true, byHandEpoch, func() {}
 		return d
+	}
+	if d.settle != nil {
+		d.clock = bubble.Own()
 	}
 	go d.loop()
 	return d
@@ -211,6 +218,7 @@ const forever = time.Duration(1<<63 - 1)
 func (d *Driver) loop() {
 	defer close(d.done)
 	defer d.timer.Stop()
+	defer d.clock.Release()
 	for {
 		if d.settle != nil {
 			d.settle()
@@ -219,6 +227,9 @@ func (d *Driver) loop() {
 		d.parked = false
 		d.readClock()
 		more := d.run()
+		for d.leaps = 0; !more && d.leap(); d.leaps++ {
+			more = d.run()
+		}
 		if d.closed.Load() {
 			d.releaseWaiters()
 			d.mu.Unlock()
@@ -236,6 +247,21 @@ func (d *Driver) loop() {
 			d.park(until)
 		}
 	}
+}
+
+// mostLeaps bounds how often time leaps before the loop settles again: who watches
+// from outside whether it does sees it at least that often.
+const mostLeaps = 1024
+
+// leap moves time to the next event, if parking until then would do nothing else.
+func (d *Driver) leap() bool {
+	next := d.heap.next()
+	if d.leaps == mostLeaps || next == forever || d.closed.Load() || !d.clock.Leap(next-d.now) {
+		return false
+	}
+	d.now = next
+	d.beat.Store(uint64(next))
+	return true
 }
 
 // park waits until the time has come, for which the timer is set, or somebody

@@ -271,7 +271,7 @@ func TestTAPRefused(t *testing.T) {
 // A lab with a TAP leaves no goroutine behind.
 func TestTAPLeavesNothing(t *testing.T) {
 	k := newNetns(t)
-	before := runtime.NumGoroutine()
+	before := goroutines()
 	for range 3 {
 		lab, err := emu.New(emu.Config{Nodes: 1})
 		if err != nil {
@@ -292,8 +292,7 @@ func TestTAPLeavesNothing(t *testing.T) {
 			}
 		})
 	}
-	if after := runtime.NumGoroutine(); after > before {
-		buf := make([]byte, 1<<16)
-		t.Errorf("%d goroutines more than before:\n%s", after-before, buf[:runtime.Stack(buf, true)])
+	for _, stack := range leaked(before) {
+		t.Errorf("left after Close:\n%s", stack)
 	}
 }

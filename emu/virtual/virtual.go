@@ -20,6 +20,10 @@
 // of that instant, by the number of the device or host that it belongs to, and by
 // age. A Lab.Sleep that is over comes last of all.
 //
+// Where only the lab itself has something to do next, and no goroutine and no timer of
+// package time, its driver moves the bubble's clock without the runtime (see package
+// internal/bubble). Nothing can tell the difference but a stopwatch.
+//
 // With the same seed and the same calls, a lab gives the same packets with the
 // same times, in a capture the same bytes. It does not matter how many CPUs there
 // are. The tests of package emu hold this against a second engine, which does
