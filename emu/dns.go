@@ -36,6 +36,12 @@ type dnsService struct {
 // CoreDNS does not know it asks the gateway of its node, which knows nodes and
 // machines outside. Nodes and machines outside look up nothing themselves; to them, names
 // are known as in /etc/hosts.
+//
+// With DNS the cluster has the Service default/kubernetes, at the first address of
+// the ServiceCIDR: port 443 leads to port 6443 of the nodes labelled
+// node-role.kubernetes.io/control-plane, or of the first node. Nobody listens there
+// (connections are refused) until somebody does, for example with
+// Machine.Listen. A Service or an EndpointSlice of that name replaces the lab's.
 func (l *Lab) AddDNS(cfg DNSConfig) error {
 	if cfg.Replicas == 0 {
 		cfg.Replicas = 2
@@ -52,6 +58,9 @@ func (l *Lab) AddDNS(cfg DNSConfig) error {
 	}
 	if l.DNS().IsValid() {
 		return fmt.Errorf("emu: DNS is running already, at %v", l.DNS())
+	}
+	if err := l.addAPIServer(); err != nil {
+		return err
 	}
 	if _, err := l.AddService(kubeDNS(address)); err != nil {
 		return err

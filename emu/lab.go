@@ -57,8 +57,8 @@ type Config struct {
 	// DNS runs the cluster's DNS: two pods coredns-1 and coredns-2 in namespace
 	// kube-system behind the Service kube-dns with the tenth address of the
 	// ServiceCIDR. Pods then look names up as programs in containers do, with
-	// packets: see [Lab.AddDNS], which a lab can be given at any time. If false,
-	// names are known without a packet.
+	// packets: see [Lab.AddDNS], which a lab can be given at any time. With it comes
+	// the Service default/kubernetes. If false, names are known without a packet.
 	DNS bool
 
 	// Proxy is the mode in which Services are served, one of [ProxyModes]. If empty,
@@ -162,24 +162,25 @@ type Lab struct {
 	cni     overlay.CNI
 	cluster *kube.Cluster
 
-	segments []*segment
-	nodes    []*Node
-	numbered int // of nodes, given so far: a number is not used again
-	pods     []*Pod
-	hosts    []*Host
-	machines map[string]*Machine // by name: "node1", "default/web"
-	addrs    map[netip.Addr]*Machine
-	lives    map[string]int // by name of a pod, how often it was started
-	captures []*Capture
-	peers    map[string]Peer // by network, what was seen last
-	warnings []string        // what daemons could not do
-	stale    bool            // kube-proxy has not seen the latest change
-	source   uint32          // of the lab's own timers
-	dns      *dnsService     // nil in a lab without DNS
-	speakers map[netip.Addr]*speaker
-	sockets  *socketLB     // nil unless sockets are balanced
-	changed  time.Duration // when Services, endpoints or pods last did
-	closed   bool
+	segments     []*segment
+	nodes        []*Node
+	numbered     int // of nodes, given so far: a number is not used again
+	pods         []*Pod
+	hosts        []*Host
+	machines     map[string]*Machine // by name: "node1", "default/web"
+	addrs        map[netip.Addr]*Machine
+	lives        map[string]int // by name of a pod, how often it was started
+	captures     []*Capture
+	peers        map[string]Peer // by network, what was seen last
+	warnings     []string        // what daemons could not do
+	stale        bool            // kube-proxy has not seen the latest change
+	source       uint32          // of the lab's own timers
+	dns          *dnsService     // nil in a lab without DNS
+	ownAPIServer bool            // default/kubernetes is the lab's own still
+	speakers     map[netip.Addr]*speaker
+	sockets      *socketLB     // nil unless sockets are balanced
+	changed      time.Duration // when Services, endpoints or pods last did
+	closed       bool
 
 	taps       []*TAP        // in the order in which they were added
 	foreigners []ForeignNode // likewise

@@ -27,6 +27,8 @@ type Node struct {
 	ipvs    *nodeIPVS     // nil unless kube-proxy is in ipvs mode
 	lost    time.Duration // when it was cut off last
 	cpu     *stack.CPU    // nil without a CPU model
+
+	controlPlane bool // by its label: the API server's endpoints are here
 }
 
 // NodeConfig describes a node. The zero value is the next node of the lab.
@@ -39,7 +41,8 @@ type NodeConfig struct {
 	Routes  []Route          // besides the default route to the segment's gateway
 
 	// Labels of the Node object. topology.kubernetes.io/zone is the zone that
-	// spec.trafficDistribution of Services prefers.
+	// spec.trafficDistribution of Services prefers; the nodes that have
+	// node-role.kubernetes.io/control-plane are the endpoints of default/kubernetes.
 	Labels map[string]string
 }
 
@@ -70,6 +73,7 @@ func (l *Lab) addNode(n *Node, cfg NodeConfig) error {
 	if err != nil {
 		return err
 	}
+	_, n.controlPlane = cfg.Labels[labelControlPlane]
 	n.cpu = l.newCPU()
 	machine.CPU = n.cpu
 	if err := l.attach(&n.Machine, cfg.Name, s, cfg.Addr, cfg.Cable, machine); err != nil {

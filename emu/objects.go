@@ -24,7 +24,7 @@ func (l *Lab) AddService(s *corev1.Service) (*corev1.Service, error) {
 		if err := checkServiceProtocols(s); err != nil {
 			return err
 		}
-		if err := l.cluster.AddService(s); err != nil {
+		if err := l.storeService(s); err != nil {
 			return err
 		}
 		if err := l.balance(); err != nil {

@@ -114,7 +114,7 @@ const refusedEffect = "the Service has no endpoints; kube-proxy rejects connecti
 
 // withoutSelector looks for the endpoints of a Service that selects no pods.
 func (t *linter) withoutSelector(s *declared) {
-	if len(s.slices) > 0 {
+	if len(s.slices) > 0 || t.sc.Cluster.DNS.Value && isAPIServer(s.Namespace, s.Name.Value) {
 		return
 	}
 	var labelled []string

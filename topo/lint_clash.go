@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // clashes finds addresses and ports that stand for two things: those that the
@@ -32,12 +33,15 @@ func (s *declared) holder(path string) holder {
 func (t *linter) clusterIPs() {
 	taken := map[netip.Addr]holder{}
 	first := t.sc.Cluster.ServiceCIDR.Value
+	if first.IsValid() {
+		taken[nth(first, 1)] = holder{what: "default/kubernetes, the API server's Service"}
+	}
 	if t.sc.Cluster.DNS.Value && first.IsValid() {
 		taken[nth(first, 10)] = holder{what: "kube-dns of this cluster (dns: true)"}
 	}
 	for _, s := range t.services {
 		a, err := netip.ParseAddr(s.spec.ClusterIP)
-		if err != nil || s.external() {
+		if err != nil || s.external() || isAPIServer(s.Namespace, s.Name.Value) {
 			continue
 		}
 		at, exact := s.Position("spec.clusterIP")
@@ -54,6 +58,12 @@ func (t *linter) clusterIPs() {
 				Hint:   fmt.Sprintf("cluster IPs are those of %v", first)})
 		}
 	}
+}
+
+// isAPIServer reports whether a Service is that of the API server, which a cluster
+// with DNS has, with an endpoint, whether it is declared or not.
+func isAPIServer(namespace, name string) bool {
+	return namespace == metav1.NamespaceDefault && name == "kubernetes"
 }
 
 // place says who a holder is and where.

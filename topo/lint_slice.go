@@ -46,7 +46,7 @@ func (t *linter) orphan(o *Object, slice *discoveryv1.EndpointSlice) {
 	case name == "":
 		t.warn(o, "metadata.name", "orphan-slice", fmt.Sprintf("EndpointSlice %s has no label %s", o.Name.Value, discoveryv1.LabelServiceName), effect,
 			"the label says whose endpoints they are; its name does not")
-	case len(t.services) > 0:
+	case len(t.services) > 0 && !(t.sc.Cluster.DNS.Value && isAPIServer(o.Namespace, name)):
 		t.warn(o, "metadata.labels["+discoveryv1.LabelServiceName+"]", "orphan-slice", fmt.Sprintf("EndpointSlice %s is of Service %s, which is not declared in namespace %s", o.Name.Value, quoted(name), o.Namespace),
 			effect, didYouMean(name, "Services", known))
 	}

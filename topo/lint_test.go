@@ -39,6 +39,10 @@ var lints = []struct{ name, in, want string }{
 
 	{"a cluster IP twice", svc("a", "clusterIP: 10.96.0.20, ports: [{port: 80}]") + svc("b", "clusterIP: 10.96.0.20, ports: [{port: 81}]"),
 		`f.yaml:10:19: error: clusterIP 10.96.0.20 belongs to Service a (f.yaml:5:19) already; hint: leave clusterIP out, and one is chosen`},
+	{"the cluster IP of the API server", webPod + svc("a", "clusterIP: 10.96.0.1, selector: {app: web}, ports: [{port: 8080}]"),
+		`f.yaml:6:19: error: clusterIP 10.96.0.1 belongs to default/kubernetes, the API server's Service already; hint: leave clusterIP out, and one is chosen`},
+	{"the API server's Service by hand", webPod + svc("kubernetes", "clusterIP: 10.96.0.1, selector: {app: web}, ports: [{port: 8080}]"), ``},
+	{"the API server's Service and a slice of it", "cluster: {dns: true}\n" + webPod + svc("web", "selector: {app: web}, ports: [{port: 8080}]") + slice("kubernetes", "ports: [{name: https, port: 6443}]\nendpoints: [{addresses: [192.168.56.1]}]\n"), ``},
 	{"the cluster IP of DNS", "cluster: {dns: true}\n" + webPod + svc("a", "clusterIP: 10.96.0.10, selector: {app: web}, ports: [{port: 8080}]"),
 		`f.yaml:7:19: error: clusterIP 10.96.0.10 belongs to kube-dns of this cluster (dns: true) already; hint: leave clusterIP out, and one is chosen`},
 	{"a cluster IP of a pod", svc("a", "clusterIP: 10.244.1.7, ports: [{port: 80}]"),

@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // names finds what a word in a step stands for.
@@ -48,6 +49,12 @@ func newNames(sc *Scenario) *names {
 			for _, r := range obj.Spec.Rules {
 				n.ingress[r.Host] = true
 			}
+		}
+	}
+	if sc.Cluster.DNS.Value {
+		for name, namespace := range map[string]string{"kubernetes": metav1.NamespaceDefault, "kube-dns": metav1.NamespaceSystem} {
+			n.services[namespace+"/"+name] = true
+			n.know(name, namespace)
 		}
 	}
 	for _, node := range sc.Cluster.Nodes {

@@ -121,7 +121,6 @@ var answers = []struct {
 	{"svc.cluster.local.", dns.TypeA, 0, nil},
 	{"default.svc.cluster.local.", dns.TypeA, 0, nil},
 	{"nowhere.svc.cluster.local.", dns.TypeA, dns.RcodeNameError, nil},
-	{"kubernetes.default.svc.cluster.local.", dns.TypeA, 0, []string{"A kubernetes.default.svc.cluster.local. 30 10.96.0.1"}},
 	{"ns.dns.cluster.local.", dns.TypeA, 0, []string{"A ns.dns.cluster.local. 30 10.96.0.10"}},
 	// headless
 	{"db.default.svc.cluster.local.", dns.TypeA, 0, []string{"A db.default.svc.cluster.local. 30 10.244.1.3", "A db.default.svc.cluster.local. 30 10.244.2.3"}},
@@ -161,7 +160,6 @@ var answers = []struct {
 	{"a.default.svc.cluster.local.", dns.TypeA, 0, nil}, // they go round in a circle
 	// reverse
 	{"20.0.96.10.in-addr.arpa.", dns.TypePTR, 0, []string{"PTR 20.0.96.10.in-addr.arpa. 30 web.default.svc.cluster.local."}},
-	{"1.0.96.10.in-addr.arpa.", dns.TypePTR, 0, []string{"PTR 1.0.96.10.in-addr.arpa. 30 kubernetes.default.svc.cluster.local."}},
 	{"3.1.244.10.in-addr.arpa.", dns.TypePTR, 0, []string{
 		"PTR 3.1.244.10.in-addr.arpa. 30 10-244-1-3.all.default.svc.cluster.local.", "PTR 3.1.244.10.in-addr.arpa. 30 db-0.db.default.svc.cluster.local."}},
 	{"2.1.244.10.in-addr.arpa.", dns.TypePTR, 0, []string{

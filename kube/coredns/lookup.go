@@ -197,7 +197,7 @@ func (s *Server) find(name string) (records []record, exists bool) {
 func (s *Server) findService(r request) (records []record, exists bool) {
 	svc := s.cluster.Service(r.namespace, r.service)
 	if svc == nil {
-		return s.apiServer(r)
+		return nil, false
 	}
 	name := s.serviceName(svc)
 	switch {
@@ -222,16 +222,6 @@ func (s *Server) findService(r request) (records []record, exists bool) {
 		}
 	}
 	return records, exists
-}
-
-// apiServer stands in for the Service default/kubernetes where nobody has made
-// it: it exists in every cluster, with the first address of the range.
-func (s *Server) apiServer(r request) ([]record, bool) {
-	if r.namespace != corev1.NamespaceDefault || r.service != "kubernetes" || r.endpoint != "" || !r.isPort("https", "TCP") {
-		return nil, false
-	}
-	name := "kubernetes.default.svc." + s.cfg.Zone
-	return []record{{owner: name, addr: s.cluster.Config().ServiceCIDR.Masked().Addr().Next(), port: 443}}, true
 }
 
 // endpoints returns the ready endpoints of a Service that a request is about.
@@ -278,9 +268,6 @@ func (s *Server) namesOf(a netip.Addr) []string {
 				return []string{s.serviceName(svc)}
 			}
 		}
-	}
-	if a == s.cluster.Config().ServiceCIDR.Masked().Addr().Next() {
-		return []string{"kubernetes.default.svc." + s.cfg.Zone}
 	}
 	var names []string
 	for _, svc := range s.cluster.Services() {
