@@ -6,11 +6,19 @@ import (
 )
 
 // addrTable maps addresses to V. IPv4 addresses are looked up for every packet
-// several times, so they have a map of their own whose keys hash in no time.
+// several times, so they have a map of their own whose keys hash in no time, and
+// most are not in it: a filter with a bit for each slot of a hash says so first.
 // The zero value is empty and ready.
 type addrTable[V any] struct {
 	v4    map[uint32]V
+	maybe [4]uint64 // v4 has keys of these slots
 	other map[netip.Addr]V
+}
+
+// slot returns where key is in the filter.
+func slot(key uint32) (word int, bit uint64) {
+	h := key * 0x9E3779B1 >> 24 // Knuth's multiplier: neighbouring addresses get different slots
+	return int(h >> 6), 1 << (h & 63)
 }
 
 func key4(a netip.Addr) uint32 {
@@ -21,7 +29,12 @@ func key4(a netip.Addr) uint32 {
 // get returns the value of a, or the zero value.
 func (t *addrTable[V]) get(a netip.Addr) V {
 	if a.Is4() {
-		return t.v4[key4(a)]
+		key := key4(a)
+		if word, bit := slot(key); t.maybe[word]&bit == 0 {
+			var none V
+			return none
+		}
+		return t.v4[key]
 	}
 	return t.other[a]
 }
@@ -31,7 +44,10 @@ func (t *addrTable[V]) set(a netip.Addr, v V) {
 		t.v4, t.other = make(map[uint32]V), make(map[netip.Addr]V)
 	}
 	if a.Is4() {
-		t.v4[key4(a)] = v
+		key := key4(a)
+		t.v4[key] = v
+		word, bit := slot(key)
+		t.maybe[word] |= bit
 		return
 	}
 	t.other[a] = v
@@ -39,7 +55,7 @@ func (t *addrTable[V]) set(a netip.Addr, v V) {
 
 func (t *addrTable[V]) remove(a netip.Addr) {
 	if a.Is4() {
-		delete(t.v4, key4(a))
+		delete(t.v4, key4(a)) // its slot stays marked: others may be in it
 		return
 	}
 	delete(t.other, a)

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"unsafe"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
@@ -38,6 +39,8 @@ type netstack struct {
 	pieces  map[pieceKey][]byte // of datagrams that gVisor has cut, see whole
 	idle    func()              // drain, as a function value made once
 	queued  bool                // idle is waiting to run
+	waiting unsafe.Pointer      // the endpoints that the processor has work for; nil if it does it itself
+	back    []*tcp.Endpoint     // scratch of process
 	closed  atomic.Bool
 
 	openMu sync.Mutex        // guards open
@@ -80,6 +83,7 @@ func (n *netstack) start() error {
 	})
 	if h.drv.Virtual() {
 		s.Pause()
+		n.waiting = processorQueue(s.TransportProtocolInstance(tcp.ProtocolNumber))
 	}
 	if err := setTCPOptions(s, &h.cfg); err != nil {
 		return err
@@ -203,11 +207,11 @@ func (n *netstack) touched() {
 	}
 }
 
-// drain lets the processors work until they have nothing left. Pause returns
-// no earlier.
+// drain does what gVisor has to do until nothing is left. Where that takes the
+// processor, Pause returns no earlier.
 func (n *netstack) drain() {
 	n.queued = false
-	if n.s == nil {
+	if n.s == nil || n.process() {
 		return
 	}
 	n.tcp.Resume()

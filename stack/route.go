@@ -81,7 +81,34 @@ func (r Route) String() string {
 
 // fib is the main table: longest prefix first, then lowest metric.
 type fib struct {
-	trie bart.Table[[]*Route]
+	trie   bart.Table[[]*Route]
+	recent [4]recentRoute // the last look-ups that found something
+}
+
+// recentRoute is what the trie has for an IPv4 address.
+type recentRoute struct {
+	dst  uint32
+	list []*Route // nil: nothing is remembered
+}
+
+// forget is called when the table changes.
+func (t *fib) forget() { t.recent = [len(t.recent)]recentRoute{} }
+
+// find returns the routes of the longest prefix that holds dst.
+func (t *fib) find(dst netip.Addr) ([]*Route, bool) {
+	if !dst.Is4() {
+		return t.trie.Lookup(dst)
+	}
+	key := key4(dst)
+	r := &t.recent[key*0x9E3779B1>>30]
+	if r.dst == key && r.list != nil {
+		return r.list, true
+	}
+	list, ok := t.trie.Lookup(dst)
+	if ok {
+		r.dst, r.list = key, list
+	}
+	return list, ok
 }
 
 // add inserts r. Two routes to one prefix need different metrics, as Linux
@@ -97,6 +124,7 @@ func (t *fib) add(r Route) error {
 	list = append(slices.Clone(list), &r)
 	slices.SortStableFunc(list, func(a, b *Route) int { return cmp.Compare(a.Metric, b.Metric) })
 	t.trie.Insert(r.Dst, list)
+	t.forget()
 	return nil
 }
 
@@ -113,12 +141,13 @@ func (t *fib) remove(dst netip.Prefix, match func(*Route) bool) int {
 	} else {
 		t.trie.Insert(dst, kept)
 	}
+	t.forget()
 	return len(list) - len(kept)
 }
 
 // lookup returns the best route whose device is up, or nil.
 func (t *fib) lookup(dst netip.Addr) *Route {
-	list, ok := t.trie.Lookup(dst)
+	list, ok := t.find(dst)
 	if !ok {
 		return nil
 	}
