@@ -2,6 +2,7 @@ package emu
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -179,7 +180,7 @@ func (f *flow) connects() error {
 
 // exchange is the life of one short connection.
 func (f *flow) exchange(addr string, buf []byte) error {
-	ctx, cancel := f.lab.WithTimeout(f.end + flowGrace - f.lab.Now())
+	ctx, cancel := f.lab.WithTimeout(context.Background(), f.end+flowGrace-f.lab.Now())
 	defer cancel()
 	start := f.lab.Now()
 	c, err := f.cfg.From.DialContext(ctx, "tcp", addr)
@@ -235,7 +236,7 @@ func (f *flow) gets() error {
 	}
 	req.Close = true
 	return f.each(func() (int, error) {
-		ctx, cancel := f.lab.WithTimeout(flowGrace)
+		ctx, cancel := f.lab.WithTimeout(context.Background(), flowGrace)
 		defer cancel()
 		c, err := f.cfg.From.DialContext(ctx, "tcp", f.cfg.Connect)
 		if err != nil {

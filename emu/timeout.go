@@ -10,10 +10,13 @@ import (
 // WithTimeout is [context.WithTimeout] on the lab's clock. In virtual time a
 // timer of package context would fire in no repeatable order with what else
 // happens at that instant; this one is an event like any other.
-func (l *Lab) WithTimeout(d time.Duration) (context.Context, context.CancelFunc) {
-	inner, cancel := context.WithCancelCause(context.Background())
+func (l *Lab) WithTimeout(parent context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	inner, cancel := context.WithCancelCause(parent)
 	ended := l.drv.NewWaiter()
 	ctx := timeout{inner, l.Deadline(d)}
+	if at, ok := parent.Deadline(); ok && at.Before(ctx.deadline) {
+		ctx.deadline = at
+	}
 	var timer *link.Timer
 	l.drv.Do(func() {
 		timer = l.drv.AfterFunc(l.source, d, ended.Wake)

@@ -15,7 +15,7 @@ import (
 func TestWithTimeout(t *testing.T) {
 	emutest.Run(t, emu.Config{Nodes: 2}, func(t *testing.T, lab *emutest.Lab) {
 		start := lab.Now()
-		ctx, cancel := lab.WithTimeout(3 * time.Second)
+		ctx, cancel := lab.WithTimeout(context.Background(), 3*time.Second)
 		if d, ok := ctx.Deadline(); !ok || d.Sub(lab.Deadline(0)) != 3*time.Second {
 			t.Errorf("deadline %v, %v, want it 3s from now", d, ok)
 		}
@@ -28,12 +28,25 @@ func TestWithTimeout(t *testing.T) {
 			t.Errorf("cancelled late: %v, want it to stay %v", ctx.Err(), context.DeadlineExceeded)
 		}
 
-		ctx, cancel = lab.WithTimeout(time.Hour)
+		ctx, cancel = lab.WithTimeout(context.Background(), time.Hour)
 		cancel()
 		if !errors.Is(ctx.Err(), context.Canceled) {
 			t.Errorf("cancelled: %v, want %v", ctx.Err(), context.Canceled)
 		}
 		cancel()
+
+		long, cancelLong := lab.WithTimeout(context.Background(), 4*time.Second)
+		defer cancelLong()
+		ctx, cancel = lab.WithTimeout(long, time.Hour)
+		defer cancel()
+		start = lab.Now()
+		if d, ok := ctx.Deadline(); !ok || d.Sub(lab.Deadline(0)) != 4*time.Second {
+			t.Errorf("deadline %v, %v, want the parent's", d, ok)
+		}
+		<-ctx.Done()
+		if took := lab.Now() - start; took != 4*time.Second || !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			t.Errorf("ended after %v with %v, want with its parent", took, ctx.Err())
+		}
 	})
 }
 
@@ -45,7 +58,7 @@ func TestDialTimesOutOnTheLabsClock(t *testing.T) {
 		client.Ping("web")
 		lab.Node("node2").SetLink(false)
 		start := lab.Now()
-		ctx, cancel := lab.WithTimeout(2500 * time.Millisecond)
+		ctx, cancel := lab.WithTimeout(context.Background(), 2500*time.Millisecond)
 		defer cancel()
 		_, err := client.DialContext(ctx, "tcp", "web:80")
 		if took := lab.Now() - start; took != 2500*time.Millisecond || !errors.Is(err, os.ErrDeadlineExceeded) {

@@ -1,6 +1,7 @@
 package topo
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/netip"
@@ -136,7 +137,7 @@ func (p *player) record(want string, got []string) string {
 
 // ask asks, and returns the records and the name they are of.
 func (k *Lookup) ask(p *player) (records []string, name string, err error) {
-	ctx, cancel := p.lab.WithTimeout(stepTimeout)
+	ctx, cancel := p.lab.WithTimeout(context.Background(), stepTimeout)
 	defer cancel()
 	m := p.machine(k.From)
 	if !k.Type.IsSet() && !k.Server.IsSet() {

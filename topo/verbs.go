@@ -136,7 +136,7 @@ func percent(f float64) string { return strconv.FormatFloat(100*f, 'f', -1, 64) 
 // http plays one request over a connection of its own.
 func (p *player) http(v *HTTP) {
 	p.peer = "tcp"
-	ctx, cancel := p.lab.WithTimeout(stepTimeout)
+	ctx, cancel := p.lab.WithTimeout(context.Background(), stepTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, v.Method.Value, v.URL.Value, strings.NewReader(v.Body.Value))
 	if err != nil {
@@ -208,7 +208,7 @@ func (p *player) exchange(network string, v *Exchange) {
 
 // once connects, sends, and reads one answer if there is something to send.
 func (p *player) once(network, to string, v *Exchange) (string, error) {
-	ctx, cancel := p.lab.WithTimeout(stepTimeout)
+	ctx, cancel := p.lab.WithTimeout(context.Background(), stepTimeout)
 	defer cancel()
 	c, err := p.machine(v.From).DialContext(ctx, network, to)
 	if err != nil {

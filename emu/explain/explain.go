@@ -12,6 +12,7 @@
 package explain
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"time"
@@ -159,7 +160,7 @@ func (p *Probe) send(lab *emu.Lab, to netip.Addr, stop func()) error {
 		lab.Sleep(0)
 		return err
 	}
-	ctx, cancel := contextFor(p.Timeout)
+	ctx, cancel := lab.WithTimeout(context.Background(), p.Timeout)
 	defer cancel()
 	conn, err := p.From.DialContext(ctx, p.Network, netip.AddrPortFrom(to, p.Port).String())
 	if err != nil {

@@ -10,14 +10,9 @@ import (
 	"regexp"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/podwire/podwire/emu"
 )
-
-func contextFor(d time.Duration) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.Background(), d)
-}
 
 func short(name string) string { return strings.TrimPrefix(name, "default/") }
 

@@ -119,7 +119,7 @@ func (u *curler) request(ctx context.Context, raw string) (*http.Request, error)
 func (u *curler) fetch(raw string) error {
 	ctx, cancel := u.ctx, func() {}
 	if u.maxTime > 0 {
-		ctx, cancel = context.WithTimeout(u.ctx, u.maxTime)
+		ctx, cancel = u.lab.WithTimeout(u.ctx, u.maxTime)
 	}
 	defer cancel()
 	req, err := u.request(ctx, raw)
@@ -150,7 +150,7 @@ func (u *curler) fetch(raw string) error {
 
 // dial connects, within the time that is given for it.
 func (u *curler) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, u.connectTime)
+	ctx, cancel := u.lab.WithTimeout(ctx, u.connectTime)
 	defer cancel()
 	host, port, _ := net.SplitHostPort(address)
 	addrs, err := u.m.LookupContext(ctx, host)

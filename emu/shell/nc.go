@@ -105,7 +105,7 @@ func (n *netcat) connect(host, ports string) error {
 
 // try opens one connection and, unless nc only scans, talks.
 func (n *netcat) try(host string, to netip.Addr, port int) error {
-	ctx, cancel := context.WithTimeout(n.ctx, n.idle)
+	ctx, cancel := n.lab.WithTimeout(n.ctx, n.idle)
 	defer cancel()
 	conn, err := n.m.DialContext(ctx, n.network, netip.AddrPortFrom(to, uint16(port)).String())
 	if err == nil && n.scan && n.network == "udp" {
@@ -201,7 +201,7 @@ func (n *netcat) listen(port uint16) error {
 		return n.fail(1, "%v", rootCause(err))
 	}
 	defer ln.Close()
-	ctx, cancel := context.WithTimeout(n.ctx, n.idle)
+	ctx, cancel := n.lab.WithTimeout(n.ctx, n.idle)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { ln.Close() })
 	conn, err := ln.Accept()

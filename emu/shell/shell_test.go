@@ -3,6 +3,7 @@ package shell_test
 import (
 	"bytes"
 	"context"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -444,6 +445,48 @@ func TestNetcat(t *testing.T) {
 		}
 		h.contains("client", "nc web http", 2, "want a number from 1 to 65535")
 		h.contains("client", "nc web 1-2", 2, "wants -z")
+	})
+}
+
+// Commands that run out of time in the same instant do so in the order in which
+// they began.
+func TestTimeoutsAreInOrder(t *testing.T) {
+	lines := []string{"curl -m 2 http://web/", "nc -w 2 -l 5000", "curl --connect-timeout 2 http://web/", "nc -w 2 web 80", "nc -zw 2 web 80", "nc -w 2 -l 5001"}
+	inLab(t, func(h host) {
+		h.sh("client", "ping -c 1 web")
+		h.lab.Node("node2").SetUp(false)
+		start := h.lab.Now()
+		var ended []string
+		for _, line := range lines {
+			h.lab.Go(func() {
+				h.sh("client", line)
+				ended = append(ended, line+" "+(h.lab.Now()-start).String())
+			})
+		}
+		h.lab.Sleep(3 * time.Second)
+		for i, line := range lines {
+			if i >= len(ended) || ended[i] != line+" 2s" {
+				t.Fatalf("ended %q, want each after 2s in the order %q", ended, lines)
+			}
+		}
+	})
+}
+
+// A context that was given ends a command before its own time.
+func TestCommandsAreCancelled(t *testing.T) {
+	inLab(t, func(h host) {
+		h.sh("client", "ping -c 1 web")
+		h.lab.Node("node2").SetUp(false)
+		for _, line := range []string{"curl -m 9 http://web/", "curl http://web/", "nc -l 5000", "nc web 80"} {
+			argv, _ := shell.Split(line)
+			start := h.lab.Now()
+			ctx, cancel := h.lab.WithTimeout(context.Background(), time.Second)
+			err := shell.Run(ctx, h.lab.Machine("client"), argv, shell.Streams{In: strings.NewReader(""), Out: io.Discard, Err: io.Discard})
+			if took := h.lab.Now() - start; err == nil || took != time.Second {
+				t.Errorf("%s: %v after %v, want an error after 1s", line, err, took)
+			}
+			cancel()
+		}
 	})
 }
 
