@@ -29,8 +29,8 @@ func (m *Machine) serveDNS(handle dnsHandler) error {
 	if err != nil {
 		return errors.Join(err, pc.Close())
 	}
-	m.lab.serving.Go(func() error { return unlessClosed(m.serveDatagrams(pc, handle)) })
-	m.lab.serving.Go(func() error { return unlessClosed(m.serveStreams(ln, handle)) })
+	m.lab.serve(func() error { return unlessClosed(m.serveDatagrams(pc, handle)) })
+	m.lab.serve(func() error { return unlessClosed(m.serveStreams(ln, handle)) })
 	return nil
 }
 
@@ -50,7 +50,7 @@ func (m *Machine) serveDatagrams(pc net.PacketConn, handle dnsHandler) error {
 		if q.Unpack(buf[:n]) != nil || q.Response {
 			continue
 		}
-		m.lab.goServe(func() error {
+		m.lab.serve(func() error {
 			if wire := packed(handle(q, coredns.UDP)); wire != nil {
 				pc.WriteTo(wire, from) // who has asked may be gone
 			}
@@ -70,15 +70,6 @@ func packed(m *dns.Msg) []byte {
 	return wire
 }
 
-// goServe is work for a caller that does not hold the lock.
-func (l *Lab) goServe(f func() error) {
-	l.drv.Do(func() {
-		if !l.closed {
-			l.work(f)
-		}
-	})
-}
-
 // dnsIdle is how long CoreDNS keeps a TCP connection open without a query.
 const dnsIdle = 10 * time.Second
 
@@ -89,7 +80,7 @@ func (m *Machine) serveStreams(ln net.Listener, handle dnsHandler) error {
 		if err != nil {
 			return err
 		}
-		m.lab.goServe(func() error {
+		m.lab.serve(func() error {
 			defer c.Close()
 			for {
 				c.SetDeadline(m.lab.Deadline(dnsIdle))

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/url"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/podwire/podwire/stack"
@@ -160,16 +159,11 @@ func (l *Lab) RunFlows(flows ...FlowConfig) ([]FlowResult, error) {
 		}
 		running[i] = &flow{lab: l, cfg: c}
 	}
-	var wg sync.WaitGroup
+	all := l.drv.NewGroup()
 	for _, f := range running {
-		wg.Add(1)
-		l.Go(func() {
-			defer wg.Done()
-			f.run()
-		})
+		all.Go(f.run)
 	}
-	wg.Wait()
-	l.Sleep(0)
+	all.Wait()
 	results := make([]FlowResult, len(flows))
 	for i, f := range running {
 		if f.err != nil {
@@ -204,12 +198,8 @@ func (f *flow) run() {
 	f.end, f.last = f.start+f.cfg.For, f.start
 	f.lost = make(map[int]int)
 	before := f.drops()
-	var sampling sync.WaitGroup
-	sampling.Add(1)
-	f.lab.Go(func() {
-		defer sampling.Done()
-		f.sample()
-	})
+	sampling := f.lab.drv.NewGroup()
+	sampling.Go(f.sample)
 	switch f.cfg.Kind {
 	case BulkFlow:
 		f.err = f.bulk()

@@ -56,10 +56,11 @@ func (f *flow) bulk() error {
 		return err
 	}
 	defer ln.Close()
-	all := make(chan struct{}) // closed when nothing more will arrive
-	f.lab.work(func() error {
-		defer close(all)
-		return f.sink(ln)
+	all := f.lab.drv.NewWaiter() // woken when nothing more will arrive
+	f.lab.serve(func() error {
+		f.sink(ln)
+		f.lab.drv.Do(all.Wake)
+		return nil
 	})
 	c, err := f.dial(addr)
 	if err != nil {
@@ -70,7 +71,7 @@ func (f *flow) bulk() error {
 	f.fill(c.(*stack.Conn))
 	if f.cfg.Bytes > 0 {
 		c.(*stack.Conn).CloseWrite()
-		<-all
+		all.Wait()
 		f.lab.drv.Do(func() { f.end = min(f.end, f.last) })
 		return nil
 	}
@@ -89,15 +90,14 @@ func (f *flow) dial(addr string) (net.Conn, error) {
 }
 
 // sink reads what comes until the end.
-func (f *flow) sink(ln net.Listener) error {
+func (f *flow) sink(ln net.Listener) {
 	c, err := ln.Accept()
 	if err != nil {
-		return nil // the flow has ended without a connection
+		return // the flow has ended without a connection
 	}
 	defer c.Close()
 	c.SetReadDeadline(f.lab.Deadline(f.end - f.lab.Now()))
 	f.drain(c.(*stack.Conn))
-	return nil
 }
 
 // requests sends requests over one connection, each when it is due or as soon as
@@ -108,7 +108,7 @@ func (f *flow) requests() error {
 		return err
 	}
 	defer ln.Close()
-	f.lab.work(func() error {
+	f.lab.serve(func() error {
 		echoTCP(ln)
 		return nil
 	})
@@ -156,7 +156,7 @@ func (f *flow) connects() error {
 		return err
 	}
 	defer ln.Close()
-	f.lab.work(func() error {
+	f.lab.serve(func() error {
 		for echoTCP(ln) {
 		}
 		return nil
@@ -262,21 +262,16 @@ func (f *flow) gets() error {
 // each asks at a rate, each time in a goroutine of its own, so that no question
 // waits for the answer to another. Ask returns how many bytes came back.
 func (f *flow) each(ask func() (int, error)) error {
-	var sent int
-	results := make(chan struct{}, 1+f.cfg.For/f.cfg.Interval)
+	asking := f.lab.drv.NewGroup()
 	for due := f.start; due < f.end; due += f.cfg.Interval {
 		f.lab.Sleep(due - f.lab.Now())
 		f.lab.drv.Do(func() { f.left(due) })
-		sent++
-		f.lab.Go(func() {
+		asking.Go(func() {
 			if n, err := ask(); err == nil {
 				f.lab.drv.Do(func() { f.arrived(n, due, f.lab.drv.Now()) })
 			}
-			results <- struct{}{}
 		})
 	}
-	for range sent {
-		<-results
-	}
+	asking.Wait()
 	return nil
 }

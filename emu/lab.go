@@ -1,12 +1,14 @@
 package emu
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"path"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -185,7 +187,9 @@ type Lab struct {
 	taps       []*TAP        // in the order in which they were added
 	foreigners []ForeignNode // likewise
 
-	serving errgroup.Group // goroutines of built-in workloads
+	serving errgroup.Group // goroutines of built-in workloads that take no turns: of net/http
+	working sync.WaitGroup // those that do
+	failed  error          // of the first of these that did
 }
 
 // New builds a lab. In virtual time call it inside the bubble.
@@ -307,12 +311,23 @@ func (l *Lab) Go(f func()) { l.drv.Go(f) }
 // work runs f in a goroutine of its own, as [Lab.Go] does, for a caller that
 // holds the lock. Close waits for it, and returns its error.
 func (l *Lab) work(f func() error) {
-	w := l.drv.NewWaiter()
-	l.serving.Go(func() error {
-		w.Wait()
-		return f()
+	l.working.Add(1)
+	l.drv.Start(func() {
+		defer l.working.Done()
+		if err := f(); err != nil {
+			l.drv.Do(func() { l.failed = cmp.Or(l.failed, err) })
+		}
 	})
-	w.Wake()
+}
+
+// serve is work for a caller that does not hold the lock. In a lab that is closed
+// it does nothing.
+func (l *Lab) serve(f func() error) {
+	l.drv.Do(func() {
+		if !l.closed {
+			l.work(f)
+		}
+	})
 }
 
 // Close ends every socket, workload and goroutine of the lab. Captures that
@@ -334,7 +349,8 @@ func (l *Lab) Close() error {
 		errs = append(errs, t.splice.Close())
 	}
 	l.drv.Close()
-	return errors.Join(append(errs, l.serving.Wait())...)
+	l.working.Wait()
+	return errors.Join(append(errs, l.failed, l.serving.Wait())...)
 }
 
 // errNil is what a lab says to a nil object.

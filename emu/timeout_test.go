@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -47,7 +48,31 @@ func TestWithTimeout(t *testing.T) {
 		if took := lab.Now() - start; took != 4*time.Second || !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			t.Errorf("ended after %v with %v, want with its parent", took, ctx.Err())
 		}
+		lateCalls(t, lab)
 	})
+}
+
+// lateCalls checks what is called when a context ends.
+func lateCalls(t *testing.T, lab *emutest.Lab) {
+	t.Helper()
+	ctx, cancel := lab.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	after := ctx.(interface {
+		AfterFunc(func()) func() bool
+	}).AfterFunc
+	var called []string
+	note := func(name string) func() { return func() { called = append(called, name) } }
+	stop := after(note("stopped"))
+	stopLate := after(note("in time"))
+	if !stop() || stop() {
+		t.Error("a function that waits is stopped once, want true and then false")
+	}
+	<-ctx.Done()
+	lab.Sleep(0)
+	after(note("afterwards"))
+	if stopLate() || !slices.Equal(called, []string{"in time", "afterwards"}) {
+		t.Errorf("called %q, want in time and afterwards", called)
+	}
 }
 
 // A dial that nobody answers times out when its context does, to the nanosecond.

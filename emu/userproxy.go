@@ -122,13 +122,10 @@ func (u *userProxy) forward(client halfCloser) {
 	}
 	defer u.drop(c)
 	backend := c.(halfCloser)
-	done := make(chan struct{})
-	u.spawn(func() {
-		pass(backend, client)
-		close(done)
-	})
+	back := u.node.lab.drv.NewGroup()
+	back.Go(func() { pass(backend, client) })
 	pass(client, backend)
-	<-done
+	back.Wait()
 }
 
 // pass copies until there is no more, and says so.

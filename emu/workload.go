@@ -52,7 +52,7 @@ func (m *Machine) serve(container string, port corev1.ContainerPort) error {
 		if err != nil {
 			return err
 		}
-		m.lab.serving.Go(func() error { return unlessClosed(m.echoUDP(pc)) })
+		m.lab.serve(func() error { return unlessClosed(m.echoUDP(pc)) })
 	default:
 		return fmt.Errorf("protocol %s is not emulated", port.Protocol)
 	}

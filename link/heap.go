@@ -149,6 +149,16 @@ func (q *fifo[T]) push(v T) {
 	q.n++
 }
 
+// unpop puts v in front of all others.
+func (q *fifo[T]) unpop(v T) {
+	if q.n == len(q.ring) {
+		q.grow()
+	}
+	q.first = (q.first - 1) & (len(q.ring) - 1)
+	q.ring[q.first] = v
+	q.n++
+}
+
 func (q *fifo[T]) grow() {
 	ring := make([]T, max(16, 2*len(q.ring)))
 	for i := range q.n {

@@ -28,7 +28,7 @@ func withinDriver() bool {
 		f, more := frames.Next()
 		if strings.HasPrefix(f.Function, driverPrefix) {
 			switch f.Function[len(driverPrefix):] {
-			case "Do", "loop":
+			case "Do", "loop", "step":
 				return true
 			}
 		}
@@ -51,5 +51,5 @@ func (d *Driver) holds(method string) bool {
 	if method == "Do" {
 		calls-- // the call that asks
 	}
-	return calls > 0 || strings.Contains(trace, fmt.Sprintf("%sloop(%p", driverPrefix, d))
+	return calls > 0 || strings.Contains(trace, fmt.Sprintf("%sloop(%p", driverPrefix, d)) || strings.Contains(trace, fmt.Sprintf("%sstep(%p", driverPrefix, d))
 }

@@ -56,6 +56,8 @@ type Waiter struct {
 	ch     chan struct{}
 	handle func() // instead of a goroutine, see NewHandler
 	queued bool
+	hand   string // of a driver by hand: the goroutine that waits
+	urgent bool   // likewise: to be let go before anything else
 }
 
 // NewWaiter returns a waiter. It must be made inside the bubble, if there is one.
@@ -102,11 +104,19 @@ func (w *Waiter) WakeNow() {
 		w.Wake()
 		return
 	}
+	if w.drv.byHand && !w.drv.closed.Load() {
+		w.queued, w.urgent = true, true
+		w.drv.wakes.unpop(w) // it goes on as soon as the caller waits
+		return
+	}
 	w.signal()
 }
 
 func (w *Waiter) release() {
-	w.queued = false
+	w.queued, w.urgent = false, false
+	if w.hand != "" {
+		w.drv.hand, w.hand = w.hand, ""
+	}
 	w.signal()
 }
 
@@ -204,14 +214,18 @@ func (d *Driver) Every(delay time.Duration, f func() (next time.Duration)) {
 
 // Go starts f in a goroutine of its own, as an event: after what is running
 // now, and alone until it blocks.
-func (d *Driver) Go(f func()) {
-	if d.byHand {
-		panic("link: driver by hand: Go would start a second goroutine")
-	}
+func (d *Driver) Go(f func()) { d.Do(func() { d.Start(f) }) }
+
+// Start is [Driver.Go] for a caller that holds the lock.
+func (d *Driver) Start(f func()) {
 	w := d.NewWaiter()
-	go func() {
-		w.Wait()
-		f()
-	}()
-	d.Do(w.Wake)
+	if d.byHand {
+		d.begin(w, f)
+	} else {
+		go func() {
+			w.Wait()
+			f()
+		}()
+	}
+	w.Wake()
 }

@@ -156,7 +156,7 @@ func (g *goroutine) holding() string {
 // statement is not on record.
 func (g *goroutine) origin() string {
 	switch last := len(g.frames) - 1; {
-	case g.created.function == driver+"Go" && last > 0:
+	case g.created.function == driver+"Start" && last > 0:
 		return "started by Lab.Go or Driver.Go with " + path.Base(g.frames[last-1].function)
 	case g.created.function == "testing/synctest.testingSynctestTest":
 		return "the first goroutine of the lab's time"

@@ -27,7 +27,14 @@
 // With the same seed and the same calls, a lab gives the same packets with the
 // same times, in a capture the same bytes. It does not matter how many CPUs there
 // are. The tests of package emu hold this against a second engine, which does
-// without testing/synctest.
+// without testing/synctest: link.DriverConfig.ByHand, under which goroutines take
+// turns, and need not be observed to be idle. They do so for flows of all kinds,
+// faults while those run, Services in all modes of kube-proxy, docker-proxy, DNS,
+// BGP and the CPU model. What they cannot hold against it is what net/http's
+// servers do, the one of a pod's port and that of health checks: these start
+// goroutines of their own, and the second engine runs only those that the lab has
+// started. In what both engines have in common, the order within an instant and
+// gVisor's Pause, neither is a judge of the other; other tests are.
 //
 // # What is not
 //
@@ -36,7 +43,8 @@
 //
 //   - Goroutines of one's own that act in the same instant: started with the go
 //     statement, or woken by a channel, a mutex or a sync.WaitGroup. Start them with
-//     Lab.Go and let them wait for the lab: for sockets and Lab.Sleep.
+//     Lab.Go and let them wait for the lab: for sockets and Lab.Sleep, and for each
+//     other with a link.Group.
 //   - Timers of package time, and with them contexts with a timeout: they fire at
 //     the right time, but beside the lab's events of that instant instead of among
 //     them. Use Lab.Sleep, Lab.Deadline and Lab.WithTimeout.
