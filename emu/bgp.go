@@ -292,7 +292,7 @@ func (m *Machine) SpeaksBGP() (yes bool) {
 // speaking returns the design as one whose nodes speak BGP.
 func (l *Lab) speaking() (overlay.Speaking, error) {
 	s, ok := l.cni.(overlay.Speaking)
-	if !ok || !s.SpeaksBGP() {
+	if !ok || !l.design.BGP {
 		return nil, fmt.Errorf("emu: design %s speaks no BGP", l.design.Name)
 	}
 	return s, nil

@@ -14,6 +14,7 @@ import (
 	"github.com/podwire/podwire/emu"
 	"github.com/podwire/podwire/emu/emutest"
 	"github.com/podwire/podwire/link"
+	"github.com/podwire/podwire/overlay"
 	"github.com/podwire/podwire/overlay/bgp"
 	"github.com/podwire/podwire/stack"
 )
@@ -420,4 +421,15 @@ func TestBGPHostilePort(t *testing.T) {
 		}
 		wantStrings(t, "routes", birdRoutes(lab, "node1"), threeBlocks...)
 	})
+}
+
+// A design says of itself what its nodes do.
+func TestDesignsThatSpeakBGP(t *testing.T) {
+	for _, d := range overlay.Designs() {
+		emutest.Run(t, emu.Config{Design: d.Name, Nodes: 2}, func(t *testing.T, lab *emutest.Lab) {
+			if got := lab.Node("node1").SpeaksBGP(); got != d.BGP {
+				t.Errorf("%s: node1 speaks BGP: %t, the design says %t", d.Name, got, d.BGP)
+			}
+		})
+	}
 }

@@ -363,6 +363,23 @@ func Standalone(design string) bool {
 	return ok && d.Standalone
 }
 
+// SpeaksBGP reports whether the nodes of a design run BGP daemons. Those of a
+// design that is not known may.
+func SpeaksBGP(design string) bool {
+	d, ok := overlay.Find(design)
+	return !ok || d.BGP
+}
+
+// BGPDesigns names the designs whose nodes run BGP daemons.
+func BGPDesigns() (names []string) {
+	for _, d := range overlay.Designs() {
+		if d.BGP {
+			names = append(names, d.Name)
+		}
+	}
+	return names
+}
+
 // errClosed is what a lab says after Close.
 var errClosed = errors.New("emu: lab is closed")
 

@@ -50,12 +50,9 @@ func (b BGP) NodeAS() uint32 {
 	return b.AS
 }
 
-// A Speaking is a design whose nodes speak BGP. Its methods want the driver's
-// lock.
+// A Speaking is a design whose nodes speak BGP, if Design.BGP is true. Its methods
+// want the driver's lock.
 type Speaking interface {
-	// SpeaksBGP reports whether the design's mode does so at all.
-	SpeaksBGP() bool
-
 	// Speaker returns the node's speaker, nil if it has none now.
 	Speaker(*Node) *bgp.Speaker
 

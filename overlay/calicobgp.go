@@ -17,6 +17,7 @@ import (
 var CalicoBGP = Design{
 	Name:    "calico-bgp",
 	Summary: "Calico without encapsulation: routed pods without a bridge, blocks announced by BGP, every node with every other",
+	BGP:     true,
 	New:     newCalico(calicoMode{bgp: true}),
 }
 
@@ -25,6 +26,7 @@ var CalicoBGP = Design{
 var CalicoBGPRR = Design{
 	Name:    "calico-bgp-rr",
 	Summary: "Calico without encapsulation: blocks announced by BGP through two nodes that are route reflectors",
+	BGP:     true,
 	New:     newCalico(calicoMode{bgp: true, reflect: true}),
 }
 
@@ -224,9 +226,6 @@ func (n *calicoNode) sweep() {
 		}
 	}
 }
-
-// SpeaksBGP implements Speaking.
-func (c *calico) SpeaksBGP() bool { return c.mode.bgp }
 
 // Speaker implements Speaking.
 func (c *calico) Speaker(n *Node) *bgp.Speaker {

@@ -14,6 +14,7 @@ var CalicoIPIP = Design{
 	Name:     "calico-ipip",
 	Summary:  "Calico, ipipMode Always: routed pods without a bridge, IP in IP by tunl0, blocks announced by BGP",
 	Overhead: IPIPOverhead,
+	BGP:      true,
 	New:      newCalico(calicoMode{tunnel: startCalicoIPIP, bgp: true}),
 }
 
@@ -24,6 +25,7 @@ var CalicoIPIPCrossSubnet = Design{
 	Name:     "calico-ipip-crosssubnet",
 	Summary:  "Calico, ipipMode CrossSubnet: plain routes within a subnet, IP in IP between subnets",
 	Overhead: IPIPOverhead,
+	BGP:      true,
 	New:      newCalico(calicoMode{tunnel: startCalicoIPIP, crossSubnet: true, bgp: true}),
 }
 

@@ -18,6 +18,9 @@ type Design struct {
 	// no kube-proxy, hence no Services, and no part of a cluster CIDR.
 	Standalone bool
 
+	// BGP says that the nodes run BGP daemons: the CNI is a [Speaking].
+	BGP bool
+
 	// New starts the design on a network without nodes.
 	New func(Network) CNI
 }

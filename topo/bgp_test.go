@@ -39,11 +39,27 @@ steps:
 			t.Errorf("%s: %s %s", s.Name, s.Outcome, s.Error)
 		}
 	}
-	sc, diags = Parse("f.yaml", []byte("cluster: {design: flannel-vxlan}\nsteps: [{down: {bgp: node1}}]\n"))
-	if err := diags.Err(); err != nil {
-		t.Fatal(err)
-	}
-	if v := runScenario(t, sc); v.Passed || !strings.Contains(v.Steps[0].Outcome, "design flannel-vxlan speaks no BGP") {
-		t.Errorf("with a design that speaks no BGP: %+v", v.Steps[0])
+}
+
+// Where nodes run no BGP daemon, one cannot go down: that is found before anything
+// is built, for steps and faults, for the design that is played.
+func TestNoBGPDaemonHere(t *testing.T) {
+	const text = "name: x\npods: [{name: a}]\nsteps:\n- down: {bgp: node1}\n- up: {bgp: node1}\nfaults:\n- {at: 1s, for: 1s, down: {bgp: node2}}\n"
+	const others = "; hint: designs whose nodes do: calico-bgp, calico-bgp-rr, calico-ipip, calico-ipip-crosssubnet"
+	for design, want := range map[string]string{
+		"": `f.yaml:4:15: error: steps[0].down.bgp: nodes of design flannel-vxlan run no BGP daemon` + others + `
+f.yaml:5:13: error: steps[1].up.bgp: nodes of design flannel-vxlan run no BGP daemon` + others + `
+f.yaml:7:33: error: faults[0].down.bgp: nodes of design flannel-vxlan run no BGP daemon` + others,
+		"calico-ipip": "",
+		"of-my-own":   "", // reported by who knows all designs
+	} {
+		_, diags := Loader{Design: design}.Parse("f.yaml", []byte(text))
+		var lines []string
+		for _, d := range diags {
+			lines = append(lines, d.String())
+		}
+		if got := strings.Join(lines, "\n"); got != want {
+			t.Errorf("design %q: got\n%s\nwant\n%s", design, got, want)
+		}
 	}
 }

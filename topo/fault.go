@@ -80,9 +80,20 @@ func (f *Fault) resolve(l *load, at string) {
 	l.resolve(&f.Node, at+".node", RefNode)
 	l.resolve(&f.Lease, at+".lease", RefNode)
 	l.resolve(&f.BGP, at+".bgp", RefNode)
+	l.checkBGP(f.BGP, at)
 	l.resolve(&f.Endpoint, at+".endpoint", RefPod)
 	l.resolve(&f.Ready, at+".ready", RefPod)
 	l.checkSegmentName(f.Segment)
+}
+
+// checkBGP finds a fault of daemons that nodes of the design do not run.
+func (l *load) checkBGP(node Ref, at string) {
+	design := l.sc.Cluster.Design.Value
+	if !node.IsSet() || emu.SpeaksBGP(design) {
+		return
+	}
+	l.addAt(node.Pos, Diagnostic{Rule: "no-bgp", Message: fmt.Sprintf("%s.bgp: nodes of design %s run no BGP daemon", at, design),
+		Hint: "designs whose nodes do: " + strings.Join(emu.BGPDesigns(), ", ")})
 }
 
 func (f *Fault) play(p *player) {

@@ -99,7 +99,7 @@ The last one depends on this host, and is only measured if it is asked for.`,
 
 // run measures and prints.
 func (f *compareFlags) run(c *cobra.Command, files []string) error {
-	sc, err := load(c, "", files...)
+	sc, err := load(c, f.fitting(files), files...)
 	if err != nil {
 		return err
 	}
@@ -135,6 +135,24 @@ func (f *compareFlags) run(c *cobra.Command, files []string) error {
 		fmt.Fprintf(c.OutOrStdout(), "report: %s\n", f.report)
 	}
 	return nil
+}
+
+// fitting returns the first of the designs, the file's own before all, over which
+// nothing is wrong with the scenario; what is wrong over others says why they do
+// not fit. If there is none, it is the first.
+func (f *compareFlags) fitting(files []string) string {
+	designs := f.designs
+	if len(designs) == 0 {
+		designs = append([]string{""}, designNames()...)
+	}
+	for _, name := range designs {
+		ld := loader()
+		ld.Design = strings.TrimSpace(name)
+		if _, diags := ld.Load(files[0], files[1:]...); !diags.HasErrors() {
+			return ld.Design
+		}
+	}
+	return strings.TrimSpace(designs[0])
 }
 
 // config turns flags into settings.
