@@ -84,6 +84,8 @@ type Slow struct {
 	Factor Field[int]
 }
 
+const hintCPU = "cluster: {cpu: true} switches the CPU model on"
+
 func (l *load) decodeSlow(step mapping, s *Step) {
 	x := &Slow{}
 	s.Action = x
@@ -94,7 +96,7 @@ func (l *load) decodeSlow(step mapping, s *Step) {
 	x.Node, x.Factor = m.ref("node"), m.integer("factor", 1, 1e6)
 	if !l.sc.Cluster.CPU.On {
 		l.reportAt(step.d, step.get("slow"), Diagnostic{Rule: "missing-value", Message: step.path("slow") + ": a node has no CPU to be short of",
-			Hint: "cluster: {cpu: true} switches the CPU model on"})
+			Hint: hintCPU})
 	}
 }
 

@@ -134,7 +134,11 @@ func (r *RandomFaults) resolve(l *load) {
 	}
 	for _, k := range r.Kinds {
 		if i := slices.IndexFunc(randomKinds, func(o randomKind) bool { return o.word == k.Value }); len(randomKinds[i].targets(t)) == 0 {
-			l.addAt(k.Pos, Diagnostic{Rule: "missing-value", Message: fmt.Sprintf("%s.random.kinds: nothing here that %s could happen to", r.path, k.Value)})
+			d := Diagnostic{Rule: "missing-value", Message: fmt.Sprintf("%s.random.kinds: nothing here that %s could happen to", r.path, k.Value)}
+			if k.Value == "slow" && !t.cpu {
+				d.Hint = hintCPU
+			}
+			l.addAt(k.Pos, d)
 		}
 	}
 	if len(r.Kinds) == 0 && len(r.possible(t)) == 0 {
@@ -149,6 +153,7 @@ type randomTargets struct {
 	to                           []string          // nodes that a pod may move to
 	home                         map[string]string // of a pod: its node, if that is known
 	standalone                   bool
+	cpu                          bool            // nodes have the CPU model
 	known                        map[string]bool // everything that has a name, chosen or not
 }
 
@@ -158,7 +163,7 @@ func (t *randomTargets) machines() []string { return slices.Concat(t.nodes, t.ho
 // targets lists what there is, or what of it was chosen.
 func (r *RandomFaults) targets(l *load) *randomTargets {
 	sc := l.sc
-	t := &randomTargets{home: make(map[string]string), known: make(map[string]bool), standalone: emu.Standalone(sc.Cluster.Design.Value)}
+	t := &randomTargets{home: make(map[string]string), known: make(map[string]bool), standalone: emu.Standalone(sc.Cluster.Design.Value), cpu: sc.Cluster.CPU.On}
 	add := func(list *[]string, name string) {
 		t.known[name] = true
 		if len(r.Names) == 0 || slices.ContainsFunc(r.Names, func(f Field[string]) bool { return f.Value == name }) {

@@ -88,6 +88,36 @@ func TestDrawnFaultsCanBePasted(t *testing.T) {
 	}
 }
 
+// A seed goes on to draw what it drew, whatever kinds there are by now: a run that
+// somebody has noted can be played again. Only where nodes have a CPU may they be slow.
+func TestSeedsKeepTheirFaults(t *testing.T) {
+	draw := func(design string) []string {
+		sc, diags := Parse("f.yaml", []byte(stormyOf(design, "- random: {count: 6, window: 4s}\n")))
+		if err := diags.Err(); err != nil {
+			t.Fatal(err)
+		}
+		_, drawn, err := sc.Schedule(1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return drawn
+	}
+	got, want := draw("flannel-vxlan"), []string{
+		"- {at: 950ms, down: {lease: node2}, for: 102ms}",
+		"- {at: 1.081s, conflict: {on: laptop, address: node2}, for: 419ms}",
+		"- {at: 2.144s, set: {link: laptop, mtu: 1380}, for: 729ms}",
+		"- {at: 2.992s, down: {segment: underlay}, for: 632ms}",
+		"- {at: 3.058s, move: {pod: other, to: node1}, for: 955ms}",
+		"- {at: 3.791s, down: {link: laptop}, for: 715ms}",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("seed 1 draws\n%s\nwant as ever\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	if slices.Equal(draw("flannel-vxlan, cpu: true"), want) {
+		t.Error("with the CPU model seed 1 draws the same: slow is not among what it may draw")
+	}
+}
+
 // A seed of their own makes the faults the same for every seed of the run.
 func TestSeedOfRandomFaults(t *testing.T) {
 	draw := func(text string, seed uint64) []string {
@@ -120,7 +150,11 @@ func TestDrawnFaultsCanBeCarriedOut(t *testing.T) {
 	for _, d := range overlay.Designs() {
 		t.Run(d.Name, func(t *testing.T) {
 			for seed := range uint64(3) {
-				text := stormyOf(d.Name, "- {at: 100ms, random: {count: 30, window: 7s, for: 1ms..2s}}\n")
+				design := d.Name
+				if seed == 2 {
+					design += ", cpu: true" // nodes may be slow
+				}
+				text := stormyOf(design, "- {at: 100ms, random: {count: 30, window: 7s, for: 1ms..2s}}\n")
 				text = strings.Replace(text, "- sleep: 5s\n", "- sleep: 200s\n- ping: {from: node1, to: node3}\n- ping: {from: client, to: node1}\n- ping: {from: laptop, to: node2}\n", 1)
 				sc, diags := Parse("test.yaml", []byte(text))
 				if err := diags.Err(); err != nil {
@@ -152,7 +186,7 @@ func TestEveryRandomKind(t *testing.T) {
 	verbs := map[string]string{"node": "down: {node: ", "link": "down: {link: ", "segment": "down: {segment: ", "lease": "down: {lease: ", "endpoint": "down: {endpoint: ",
 		"ready": "down: {ready: ", "partition": "partition: [[", "loss": ", loss: ", "latency": ", latency: ", "rate": ", rate: ", "mtu": ", mtu: "}
 	for _, word := range kindWords() {
-		text := stormyOf("flannel-vxlan", fmt.Sprintf("- random: {count: 3, window: 4s, for: 100ms, kinds: [%s]}\n", word))
+		text := stormyOf("flannel-vxlan, cpu: true", fmt.Sprintf("- random: {count: 3, window: 4s, for: 100ms, kinds: [%s]}\n", word))
 		sc, diags := Parse("f.yaml", []byte(text))
 		if err := diags.Err(); err != nil {
 			t.Fatal(err)
@@ -180,7 +214,7 @@ faults:
 - random: {}
 - {at: 1s, every: 1s, for: 1s, down: {link: p}, random: {count: 0, window: 1s}}
 - random: {count: 3, every: 0s, window: 1s, for: 2s..1s}
-- random: {count: 3, window: 1s, kinds: [crsh, partition, move], targets: [p, node3], seed: -1}
+- random: {count: 3, window: 1s, kinds: [crsh, partition, move, slow], targets: [p, node3], seed: -1}
 - random: {every: 1ns, window: 1s, for: x}
 - random: {count: 3, window: 1s, targets: [nobody]}
 - {with: nothing, random: {count: 1, window: 1s}}
@@ -201,11 +235,12 @@ f.yaml:5:65: error: faults[1].random.count: found "0", want a whole number from 
 f.yaml:6:11: error: faults[2].random: want either count or every
 f.yaml:6:11: error: faults[2].random: every 0s never ends, want a longer time
 f.yaml:6:50: error: faults[2].random.for: found "2s..1s", want a time, or a range such as "100ms..2s"; hint: the shorter one stands first
-f.yaml:7:42: error: faults[3].random.kinds[0]: found "crsh", want one of link, node, segment, lease, endpoint, ready, partition, crash, kill, restart, move, conflict, loss, latency, rate, mtu; hint: did you mean "crash"?
+f.yaml:7:42: error: faults[3].random.kinds[0]: found "crsh", want one of link, node, segment, lease, endpoint, ready, partition, crash, kill, restart, move, conflict, loss, latency, rate, mtu, slow; hint: did you mean "crash"?
 f.yaml:7:48: error: faults[3].random.kinds: nothing here that partition could happen to
 f.yaml:7:59: error: faults[3].random.kinds: nothing here that move could happen to
-f.yaml:7:79: error: faults[3].random.targets: unknown name "node3", want a node, host, pod or segment; hint: did you mean "node1"?
-f.yaml:7:93: error: faults[3].random.seed: found "-1", want a whole number, not negative
+f.yaml:7:65: error: faults[3].random.kinds: nothing here that slow could happen to; hint: cluster: {cpu: true} switches the CPU model on
+f.yaml:7:85: error: faults[3].random.targets: unknown name "node3", want a node, host, pod or segment; hint: did you mean "node1"?
+f.yaml:7:99: error: faults[3].random.seed: found "-1", want a whole number, not negative
 f.yaml:8:11: error: faults[4].random: some 1000000000 faults, want at most 10000
 f.yaml:8:41: error: faults[4].random.for: found "x", want a time, or a range such as "100ms..2s"
 f.yaml:9:11: error: faults[5].random: nothing here that could fail

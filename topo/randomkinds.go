@@ -56,6 +56,16 @@ var randomKinds = []randomKind{
 	{word: "mtu", targets: (*randomTargets).machines, draw: func(rng *rand.Rand, _ *randomTargets, x string) (string, *yaml.Node) {
 		return "set", flowMap("link", scalarNode(x), "mtu", scalarNode(strconv.Itoa(1280+10*rng.IntN(18))))
 	}, hold: "cable"},
+	// Without the CPU model there is nothing to draw it for, and a seed draws what it
+	// always drew.
+	{word: "slow", targets: func(t *randomTargets) []string {
+		if !t.cpu {
+			return nil
+		}
+		return t.nodes
+	}, draw: func(rng *rand.Rand, _ *randomTargets, x string) (string, *yaml.Node) {
+		return "slow", flowMap("node", scalarNode(x), "factor", scalarNode(pick(rng, []string{"2", "5", "10", "20", "50", "100"})))
+	}, hold: "cpu"},
 }
 
 // kindWords are the words of randomKinds.
