@@ -3,6 +3,7 @@ package emu
 import (
 	"cmp"
 	"fmt"
+	"io"
 	"math"
 	"net"
 	"net/url"
@@ -30,11 +31,17 @@ var FlowKinds = []FlowKind{BulkFlow, RequestFlow, ConnectFlow, UDPFlow, PingFlow
 
 // FlowConfig describes traffic that runs for a while. The receiving machine
 // answers on a port of its own choice, except to pings.
+//
+// If To is a pod that starts again or moves meanwhile, the program that answers
+// starts with it. What has one connection or socket for all the time (bulk,
+// requests, udp, ping) keeps the address that it began with, as such programs do;
+// connects and http look up where the pod of that name is for each connection. A
+// connection that is lost is not opened again, and one that hangs not given up.
 type FlowConfig struct {
 	Kind     FlowKind
 	From, To *Machine
-	URL      string        // of an HTTP flow, instead of To: for example of a Service
-	Connect  string        // of an HTTP flow: where to connect to; if empty, the URL's host and port
+	URL      string        // of an HTTP flow: for example of a Service
+	Connect  string        // of an HTTP flow: where to connect to; if empty, To at the URL's port, and without To the URL's host and port
 	For      time.Duration // how long it sends
 	Omit     time.Duration // at the beginning of it, what arrives does not count for Goodput: iperf3 -O
 	Bytes    int64         // of a bulk flow: end when so many have arrived, within For; 0 means no limit
@@ -132,7 +139,7 @@ func (c *FlowConfig) setURL() error {
 		return fmt.Errorf("emu: flow: %w", err)
 	case u.Scheme != "http" || u.Hostname() == "":
 		return fmt.Errorf("emu: flow: URL %q, want one such as http://web:80/", c.URL)
-	case c.Connect == "":
+	case c.Connect == "" && c.To == nil:
 		c.Connect = net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "80"))
 	}
 	return nil
@@ -188,8 +195,13 @@ type flow struct {
 	result FlowResult
 	err    error
 	lost   map[int]int // by sample, what was sent and has not arrived
+	seen   bitmap      // numbers of datagrams that have arrived
 	opened []time.Duration
 	done   bool // the result is worked out
+
+	receiver receiver // that starts again with its pod, see attend
+	socket   io.Closer
+	port     int // at which it receives
 }
 
 // run is the life of a flow.

@@ -94,7 +94,6 @@ func (f *flow) transmit(c *stack.Conn) {
 // receive begins to count datagrams, each once, until the socket is closed.
 func (f *flow) receive(in *stack.PacketConn) {
 	buf := make([]byte, 65535)
-	var seen bitmap
 	step := func() {
 		for {
 			n, err := in.TryRead(buf)
@@ -105,7 +104,7 @@ func (f *flow) receive(in *stack.PacketConn) {
 				continue
 			}
 			number, sent := binary.BigEndian.Uint64(buf), time.Duration(binary.BigEndian.Uint64(buf[8:]))
-			if number < uint64(f.result.Sent) && seen.add(number) {
+			if number < uint64(f.result.Sent) && f.seen.add(number) {
 				f.arrived(n, sent, f.lab.drv.Now())
 			}
 		}

@@ -2,11 +2,13 @@ package emu
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 
@@ -151,16 +153,10 @@ func echoTCP(ln net.Listener) bool {
 // connects opens a connection whenever one is due and the one before has ended,
 // sends a request, reads the answer, and closes it.
 func (f *flow) connects() error {
-	ln, addr, err := f.listen()
-	if err != nil {
+	if err := f.attend(f.answer); err != nil {
 		return err
 	}
-	defer ln.Close()
-	f.lab.serve(func() error {
-		for echoTCP(ln) {
-		}
-		return nil
-	})
+	defer f.dismiss()
 	buf := make([]byte, f.cfg.Size)
 	for due := f.lab.Now(); due < f.end; due += f.cfg.Interval {
 		if left := due - f.lab.Now(); left > 0 {
@@ -170,7 +166,7 @@ func (f *flow) connects() error {
 			break // connections take longer than they may: the rest is not sent
 		}
 		f.lab.drv.Do(func() { f.left(due) })
-		if f.exchange(addr, buf) == nil {
+		if f.exchange(buf) == nil {
 			f.lab.drv.Do(func() { f.arrived(len(buf), due, f.lab.drv.Now()) })
 		}
 	}
@@ -178,8 +174,26 @@ func (f *flow) connects() error {
 	return nil
 }
 
+// answer is the receiver of short connections.
+func (f *flow) answer(m *Machine, port int) (io.Closer, int, error) {
+	ln, err := m.Listen("tcp", ":"+strconv.Itoa(port))
+	if err != nil {
+		return nil, 0, err
+	}
+	f.lab.serve(func() error {
+		for echoTCP(ln) {
+		}
+		return nil
+	})
+	return ln, ln.Addr().(*net.TCPAddr).Port, nil
+}
+
 // exchange is the life of one short connection.
-func (f *flow) exchange(addr string, buf []byte) error {
+func (f *flow) exchange(buf []byte) error {
+	addr, err := f.lookup(strconv.Itoa(f.port))
+	if err != nil {
+		return err
+	}
 	ctx, cancel := f.lab.WithTimeout(context.Background(), f.end+flowGrace-f.lab.Now())
 	defer cancel()
 	start := f.lab.Now()
@@ -199,22 +213,28 @@ func (f *flow) exchange(addr string, buf []byte) error {
 // datagrams sends numbered datagrams that say when they left.
 func (f *flow) datagrams() error {
 	f.lab.syncRules()
-	in, err := f.cfg.To.stack.ListenPacket("udp", ":0") // it only receives: no Service to balance
-	if err != nil {
+	if err := f.attend(f.count); err != nil {
 		return err
 	}
-	f.receive(in.(*stack.PacketConn))
-	port := in.LocalAddr().(*net.UDPAddr).Port
-	c, err := f.cfg.From.Dial("udp", net.JoinHostPort(f.cfg.To.addr.String(), strconv.Itoa(port)))
+	defer f.dismiss()
+	c, err := f.cfg.From.Dial("udp", net.JoinHostPort(f.cfg.To.addr.String(), strconv.Itoa(f.port)))
 	if err != nil {
-		in.Close()
 		return err
 	}
 	defer c.Close()
 	f.transmit(c.(*stack.Conn))
 	f.lab.Sleep(f.end + flowGrace - f.lab.Now())
-	in.Close() // no error if its pod has ended, and the socket with it: then the rest is lost
 	return nil
+}
+
+// count is the receiver of datagrams.
+func (f *flow) count(m *Machine, port int) (io.Closer, int, error) {
+	in, err := m.stack.ListenPacket("udp", ":"+strconv.Itoa(port)) // it only receives: no Service to balance
+	if err != nil {
+		return nil, 0, err
+	}
+	f.receive(in.(*stack.PacketConn))
+	return in, in.LocalAddr().(*net.UDPAddr).Port, nil
 }
 
 // pings sends echo requests, each with a socket of its own.
@@ -228,6 +248,18 @@ func (f *flow) pings() error {
 	})
 }
 
+// dialURL connects to where a URL leads now.
+func (f *flow) dialURL(ctx context.Context, u *url.URL) (net.Conn, error) {
+	addr := f.cfg.Connect
+	if addr == "" {
+		var err error
+		if addr, err = f.lookup(cmp.Or(u.Port(), "80")); err != nil {
+			return nil, err
+		}
+	}
+	return f.cfg.From.DialContext(ctx, "tcp", addr)
+}
+
 // gets asks for a URL. Only what succeeds has arrived.
 func (f *flow) gets() error {
 	req, err := http.NewRequest(http.MethodGet, f.cfg.URL, nil)
@@ -238,7 +270,7 @@ func (f *flow) gets() error {
 	return f.each(func() (int, error) {
 		ctx, cancel := f.lab.WithTimeout(context.Background(), flowGrace)
 		defer cancel()
-		c, err := f.cfg.From.DialContext(ctx, "tcp", f.cfg.Connect)
+		c, err := f.dialURL(ctx, req.URL)
 		if err != nil {
 			return 0, err
 		}

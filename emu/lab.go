@@ -180,6 +180,7 @@ type Lab struct {
 	dns          *dnsService     // nil in a lab without DNS
 	ownAPIServer bool            // default/kubernetes is the lab's own still
 	speakers     map[netip.Addr]*speaker
+	attended     []*flow       // whose receivers start again with their pods
 	sockets      *socketLB     // nil unless sockets are balanced
 	changed      time.Duration // when Services, endpoints or pods last did
 	closed       bool

@@ -79,6 +79,7 @@ func (l *Lab) startPod(spec *corev1.Pod, plug overlay.Pod, start func(*Pod) erro
 	if err != nil {
 		return nil, errors.Join(err, l.RemovePod(p))
 	}
+	l.attendAgain(p)
 	return p, nil
 }
 

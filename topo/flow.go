@@ -199,7 +199,11 @@ func (f *Flows) play(p *player) {
 			For: x.For.Value, Interval: x.Every.Value, Size: x.Size.Value, Sample: x.Sample.Value,
 		}
 		if x.URL.IsSet() {
-			c.URL, c.Connect = x.URL.Value, net.JoinHostPort(p.address(x.Host), strconv.Itoa(x.Host.Port))
+			if c.URL = x.URL.Value; x.Host.Kind == RefPod {
+				c.To = p.machine(x.Host) // wherever it is by then
+			} else {
+				c.Connect = net.JoinHostPort(p.address(x.Host), strconv.Itoa(x.Host.Port))
+			}
 		}
 		if x.Rate.IsSet() {
 			size := max(c.Size, 0)

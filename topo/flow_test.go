@@ -41,6 +41,22 @@ faults:
 	}
 }
 
+// A pod moves under flows to it: short connections and GETs of its own URL find it
+// at its new address, pings keep the old one.
+func TestFlowsToAPodThatMoves(t *testing.T) {
+	v := runText(t, world+`
+- ping: {from: client, to: web}
+- name: under way
+  flow:
+  - {kind: connects, from: client, to: web, for: 2s, every: 100ms, expect: {loss: 0%}}
+  - {kind: http, from: client, url: "http://web/hostname", for: 2s, every: 100ms, expect: {loss: 0%}}
+  - {kind: ping, from: client, to: web, for: 2s, every: 100ms, expect: {loss: 50%}}
+faults:
+- {with: under way + 950ms, move: {pod: web, to: node1}}
+`)
+	want(t, v)
+}
+
 // GETs of a Service: each is a connection of its own, so that what happens to one
 // backend is seen by its share of them, and none waits for another.
 func TestHTTPFlow(t *testing.T) {
