@@ -47,10 +47,10 @@ var layers = map[string][]string{
 	"topo/search":       {},
 	"topo":              {"emu", "emu/shell", "link", "stack", "internal/typo"},
 	"bench":             {"emu", "emu/virtual", "link", "stack"},
-	"bench/convergence": {"emu", "emu/virtual", "link", "stack"},
+	"bench/convergence": {"bench/workload", "emu", "emu/virtual", "link"},
 	"bench/ratios":      {"bench"},
 	"bench/report":      {"bench/faceoff"},
-	"bench/workload":    {"emu", "link"},
+	"bench/workload":    {"emu", "link", "stack"},
 	"bench/faceoff":     {"bench/workload", "emu", "emu/explain", "emu/virtual", "link", "overlay"},
 	"cmd/podwire":       {"bench/workload", "bench/faceoff", "bench/report", "topo", "topo/search", "emu", "emu/anatomy", "emu/explain", "emu/shell", "internal/typo", "emu/virtual", "overlay", "kube", "pcap", "pcap/diff", "pcap/text"},
 }

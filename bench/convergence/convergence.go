@@ -5,6 +5,10 @@
 //	f, err := convergence.Measure(convergence.Config{Design: "flannel-vxlan", Seed: 1})
 //	fmt.Println(f.LinkLost) // from when the cable is plugged in to the first answer
 //
+// Nothing else is sent meanwhile, and outages are long. How a stream of data and
+// steady pings come back after a second is what the recovery group of package
+// faceoff measures.
+//
 // Everything runs in virtual time: figures are exact, and the same for one seed.
 // Over seeds they differ, because cables have jitter and because what happens
 // falls into another moment of every timer.
@@ -18,10 +22,10 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/podwire/podwire/bench/workload"
 	"github.com/podwire/podwire/emu"
 	"github.com/podwire/podwire/emu/virtual"
 	"github.com/podwire/podwire/link"
-	"github.com/podwire/podwire/stack"
 )
 
 // Config describes a measurement.
@@ -45,7 +49,7 @@ type Config struct {
 const Blip = 5 * time.Second
 
 // Never is the figure of what did not happen while it was waited for.
-const Never time.Duration = -1
+const Never = workload.Never
 
 const (
 	patience = 10 * time.Minute // for a first packet
@@ -90,8 +94,6 @@ type measurement struct {
 	rng            *rand.Rand
 	outage         time.Duration
 	client, server *emu.Pod // on the first node and the second
-	seq            uint16
-	told           time.Duration // when the client heard an ICMP error first
 }
 
 func newMeasurement(cfg Config, settle func()) (*measurement, error) {
@@ -119,7 +121,7 @@ func newMeasurement(cfg Config, settle func()) (*measurement, error) {
 func (m *measurement) all() (f Figures, err error) {
 	node := m.server.Node()
 	steps := []func() error{
-		func() error { _, err := m.first(m.server.Addr(), patience); return err }, // it is up
+		func() error { _, err := m.first(m.server.Addr()); return err }, // it is up
 		func() error { f.NodeAdded, err = m.nodeAdded(); return err },
 		func() error { f.Blip, err = m.linkLost(node, Blip); return err },
 		func() error { f.LinkLost, err = m.linkLost(node, m.outage); return err },
@@ -145,18 +147,18 @@ func (m *measurement) nodeAdded() (time.Duration, error) {
 	if err != nil {
 		return Never, err
 	}
-	at, err := m.first(pod.Addr(), patience)
+	at, err := m.first(pod.Addr())
 	return since(start, at), err
 }
 
 func (m *measurement) linkLost(node *emu.Node, outage time.Duration) (time.Duration, error) {
 	node.SetLink(false)
-	if at, err := m.watch(m.server.Addr(), outage+m.phase(), func() {}); err != nil || at != Never {
-		return Never, errors.Join(err, m.survived("cable", at))
+	if found, err := m.watch(m.server.Addr(), outage+m.phase(), func() {}); err != nil || found.Answered != Never {
+		return Never, errors.Join(err, m.survived("cable", found.Answered))
 	}
 	node.SetLink(true)
 	back := m.lab.Now()
-	at, err := m.first(m.server.Addr(), patience)
+	at, err := m.first(m.server.Addr())
 	return since(back, at), err
 }
 
@@ -164,22 +166,21 @@ func (m *measurement) nodeLost(node *emu.Node, f *Figures) error {
 	f.NodeLost, f.Withdrawn, f.Told = Never, Never, Never
 	start, to := m.lab.Now(), m.server.Addr()
 	node.Crash()
-	m.told = Never
-	at, err := m.watch(to, m.outage+m.phase(), func() {
+	found, err := m.watch(to, m.outage+m.phase(), func() {
 		if f.Withdrawn == Never && !m.routed(to) {
 			f.Withdrawn = m.lab.Now() - start
 		}
 	})
-	if err != nil || at != Never {
-		return errors.Join(err, m.survived("node", at))
+	if err != nil || found.Answered != Never {
+		return errors.Join(err, m.survived("node", found.Answered))
 	}
-	f.Told = since(start, m.told)
+	f.Told = since(start, found.Told)
 	back := m.lab.Now()
 	if err := node.Boot(); err != nil {
 		return err
 	}
 	m.server = m.lab.Pod(m.server.Name())
-	at, err = m.first(m.server.Addr(), patience)
+	at, err := m.first(m.server.Addr())
 	f.NodeLost = since(back, at)
 	return err
 }
@@ -208,10 +209,9 @@ func (m *measurement) routed(to netip.Addr) (routed bool) {
 	return routed
 }
 
-// watch pings once a second for a while, and calls look as often. It returns when
-// the first answer came in, or Never.
-func (m *measurement) watch(to netip.Addr, during time.Duration, look func()) (time.Duration, error) {
-	return m.ping(to, during, func(time.Duration) time.Duration {
+// watch pings once a second for a while, and calls look as often.
+func (m *measurement) watch(to netip.Addr, during time.Duration, look func()) (workload.Finding, error) {
+	return m.probe(to, during, func(time.Duration) time.Duration {
 		look()
 		return time.Second
 	})
@@ -220,38 +220,14 @@ func (m *measurement) watch(to netip.Addr, during time.Duration, look func()) (t
 // first pings until the first answer and returns when that came in: every
 // millisecond in the first tenth of a second, then after a hundredth of the time that
 // has passed.
-func (m *measurement) first(to netip.Addr, limit time.Duration) (time.Duration, error) {
-	return m.ping(to, limit, func(passed time.Duration) time.Duration { return max(time.Millisecond, passed/100) })
+func (m *measurement) first(to netip.Addr) (time.Duration, error) {
+	found, err := m.probe(to, patience, func(passed time.Duration) time.Duration { return max(time.Millisecond, passed/100) })
+	return found.Answered, err
 }
 
-// ping sends echo requests from the client until one is answered or the time is
-// up. How long after each the next one is sent, interval says.
-func (m *measurement) ping(to netip.Addr, limit time.Duration, interval func(passed time.Duration) time.Duration) (time.Duration, error) {
-	c, err := m.client.OpenPing(stack.PingConfig{})
-	if err != nil {
-		return Never, err
-	}
-	defer c.Close()
-	start := m.lab.Now()
-	for m.lab.Now() < start+limit {
-		m.seq++
-		c.Send(to, m.seq) // what cannot be sent now is not answered
-		for end := min(m.lab.Now()+interval(m.lab.Now()-start), start+limit); ; {
-			left := end - m.lab.Now()
-			if left <= 0 {
-				break
-			}
-			r, err := c.Receive(left)
-			switch {
-			case err != nil: // nothing in this turn
-			case r.Err() == nil:
-				return m.lab.Now(), nil
-			case m.told == Never:
-				m.told = m.lab.Now()
-			}
-		}
-	}
-	return Never, nil
+func (m *measurement) probe(to netip.Addr, limit time.Duration, interval func(time.Duration) time.Duration) (workload.Finding, error) {
+	p := workload.Probe{From: &m.client.Machine, To: to, Limit: limit, Interval: interval}
+	return p.Run(m.lab)
 }
 
 // since is the time from start to at, unless that is Never.

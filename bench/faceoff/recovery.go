@@ -92,15 +92,19 @@ func (b *bout) nodeLoss() error {
 		if f.to = f.Pod(f.to.Name()); f.to == nil {
 			return fmt.Errorf("the pod has not come back")
 		}
-		r, err := f.flow(emu.FlowConfig{Kind: emu.PingFlow, For: faultEnd, Interval: time.Millisecond})
-		if err != nil {
+		back := f.Now()
+		probe := workload.Probe{
+			From: &f.from.Machine, To: f.to.Addr(), Limit: faultEnd, Interval: func(time.Duration) time.Duration { return time.Millisecond },
+		}
+		found, err := probe.Run(f.Lab)
+		switch {
+		case err != nil:
 			return err
-		}
-		if r.Received == 0 {
+		case found.Answered == workload.Never:
 			b.skip(fmt.Sprintf("not within %v", faultEnd), "recover-node")
-			return nil
+		default:
+			b.set("recover-node", seconds(found.Answered-back))
 		}
-		b.set("recover-node", seconds(r.First))
 		return nil
 	})
 }
