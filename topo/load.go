@@ -83,6 +83,7 @@ type load struct {
 	scenario *document      // the document that is the scenario, or nil
 	declared map[string]Pos // objects by kind, namespace and name
 	names    *names
+	real     Ref // the host that is real which was named last
 }
 
 func newLoad(ld Loader, path string) *load {

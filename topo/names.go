@@ -208,7 +208,9 @@ func (l *load) resolve(r *Ref, role string, kinds ...RefKind) {
 		l.unknownRef(*r, role, kinds)
 		return
 	}
-	*r = found[0]
+	if *r = found[0]; r.Kind == RefTAP {
+		l.real = *r
+	}
 	if len(found) > 1 {
 		l.addAt(r.Pos, Diagnostic{
 			Severity: Warning, Rule: "ambiguous-name",
@@ -264,6 +266,7 @@ func (l *load) resolveSteps() {
 	for i := range l.sc.Steps {
 		s := &l.sc.Steps[i]
 		at := fmt.Sprintf("steps[%d].%s", i, s.Verb())
+		l.real = Ref{}
 		from := func(r *Ref) { l.resolve(r, at+".from", RefPod, RefNode, RefHost) }
 		to := func(r *Ref) { l.resolve(r, at+".to", RefPod, RefService, RefNode, RefHost, RefTAP, RefIP) }
 		switch {
@@ -287,5 +290,6 @@ func (l *load) resolveSteps() {
 		}
 		l.resolveTranslated(&s.Expect, fmt.Sprintf("steps[%d]", i))
 		l.resolve(&s.Expect.SourceIP, fmt.Sprintf("steps[%d].expect.sourceIP", i), RefIP, RefPod, RefNode, RefHost, RefTAP, RefService)
+		s.real = l.real
 	}
 }

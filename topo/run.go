@@ -29,7 +29,9 @@ type RunConfig struct {
 	// OnStep is called before each step: its number from 1, their count, name.
 	OnStep func(n, of int, name string)
 
-	noTAPs bool // leave hosts that are real away
+	// NoTAPs leaves hosts that are real away. Time may be virtual then; what is
+	// played must not name one.
+	NoTAPs bool
 }
 
 // readyTimeout is how long the first step waits for the daemons of the design to
@@ -59,6 +61,11 @@ func (sc *Scenario) With(cfg RunConfig, steps int, f func(*emu.Lab, *Verdict) er
 	faults, drawn, err := sc.Schedule(sc.seed(cfg))
 	if err != nil {
 		return err
+	}
+	if cfg.NoTAPs {
+		if err := sc.needTAP(steps, faults); err != nil {
+			return err
+		}
 	}
 	lab, err := sc.build(cfg)
 	if err != nil {
@@ -137,7 +144,7 @@ func (sc *Scenario) Lab(cfg RunConfig, f func(*emu.Lab) error) (err error) {
 // ports that clash, an MTU too small for the design, nodes that the design
 // cannot join on this network.
 func (sc *Scenario) Check(settle func()) Diagnostics {
-	lab, err := sc.build(RunConfig{Settle: settle, noTAPs: true})
+	lab, err := sc.build(RunConfig{Settle: settle, NoTAPs: true})
 	if err != nil {
 		return Diagnostics{sc.cannotBuild(err)}
 	}

@@ -151,6 +151,8 @@ type Step struct {
 	Sleep  *Field[time.Duration]
 	Action Action // any other verb
 	Expect Expect
+
+	real Ref // a host that is real, if the step names one
 }
 
 // Verb returns the word that the step was written with, such as ping; "" for a

@@ -23,12 +23,30 @@ func (l *load) checkTAP(m mapping, h Host) {
 	}
 }
 
+// needTAP finds the first of some steps and faults that names a host which is real.
+func (sc *Scenario) needTAP(steps int, faults []TimedFault) error {
+	need := func(pos Pos, what string, host Ref) error {
+		return at(pos, fmt.Errorf("%s: %s is a real host, which is left away here", what, host.Name))
+	}
+	for i := range sc.Steps {
+		if s := &sc.Steps[i]; s.real.IsSet() && (i < steps || steps == allSteps) {
+			return fmt.Errorf("%w; hint: --after %d ends before", need(s.Pos, fmt.Sprintf("steps[%d]", i), s.real), i)
+		}
+	}
+	for i := range faults {
+		if f := &faults[i]; f.real.IsSet() {
+			return need(f.Pos, f.path, f.real)
+		}
+	}
+	return nil
+}
+
 // addTAP joins this machine's kernel to the lab as a host. Unless the scenario
 // says which routes it gets, they are those to the other segments, pods and
 // Services.
 func (sc *Scenario) addTAP(lab *emu.Lab, h *Host, cfg RunConfig) error {
 	switch {
-	case cfg.noTAPs:
+	case cfg.NoTAPs:
 		return nil
 	case lab.Driver().Virtual():
 		return fmt.Errorf("host %s: tap %s: %w; hint: podwire up FILE, or run --real-time", h.Name.Value, h.TAP.Value, link.ErrVirtualTime)

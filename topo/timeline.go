@@ -20,6 +20,7 @@ type TimedFault struct {
 	Pos  Pos
 	path string // in the file, for messages
 	node *yaml.Node
+	real Ref // a host that is real, if it names one
 
 	// When it happens first: at a time of the lab's clock, or some time after a
 	// step has ended or begun. One of the three is set; of random faults perhaps
@@ -160,12 +161,14 @@ func (l *load) resolveFaults() {
 	}
 	for i := range l.sc.Faults {
 		f := &l.sc.Faults[i]
+		l.real = Ref{}
 		switch {
 		case f.Do != nil:
 			f.Do.resolve(l, f.path+"."+f.Do.Verb())
 		case f.Random != nil:
 			f.Random.resolve(l)
 		}
+		f.real = l.real
 		for _, t := range []Field[StepTime]{f.After, f.With} {
 			if t.IsSet() && count(t.Value.Step) != 1 {
 				l.addAt(t.Pos, Diagnostic{Rule: "unknown-name", Message: fmt.Sprintf("%d steps have the name %s, want one", count(t.Value.Step), quoted(t.Value.Step)),

@@ -31,6 +31,11 @@ func (f *labFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.pcap, "pcap", "", "write all packets to this pcapng `file`")
 }
 
+// addRealTime is for commands that can join a machine which is real.
+func (f *labFlags) addRealTime(c *cobra.Command) {
+	c.Flags().BoolVar(&f.realTime, "real-time", false, "let time pass as on the wall instead of jumping from event to event")
+}
+
 // with builds the lab of a scenario, plays its steps and hands it to use.
 func (f *labFlags) with(c *cobra.Command, file string, use func(*emu.Lab) error) error {
 	cfg, err := f.config()
@@ -53,6 +58,9 @@ func (f *labFlags) with(c *cobra.Command, file string, use func(*emu.Lab) error)
 	}
 	if err := keepInputs("--pcap", f.pcap, sc, file); err != nil {
 		return err
+	}
+	if cfg.NoTAPs = !f.realTime; cfg.NoTAPs {
+		f.leaveAway(c, sc)
 	}
 	interrupt := notifyInterrupt()
 	defer interrupt.stop()
@@ -80,6 +88,19 @@ func (f *labFlags) with(c *cobra.Command, file string, use func(*emu.Lab) error)
 		return err
 	}
 	return errors.Join(capture.commit(), err)
+}
+
+// leaveAway says which hosts are not there in virtual time.
+func (f *labFlags) leaveAway(c *cobra.Command, sc *topo.Scenario) {
+	hint := ""
+	if c.Flags().Lookup("real-time") != nil {
+		hint = "; hint: --real-time joins it"
+	}
+	for _, h := range sc.Hosts {
+		if h.TAP.IsSet() {
+			fmt.Fprintf(c.ErrOrStderr(), "%v: warning: host %s is real (tap: %s), and left away%s\n", h.TAP.Pos, h.Name.Value, h.TAP.Value, hint)
+		}
+	}
 }
 
 // machine finds a machine by what a person calls it.
@@ -135,6 +156,7 @@ The exit code is the command's. The commands:
 	}
 	c.Flags().SetInterspersed(true)
 	f.add(c)
+	f.addRealTime(c)
 	f.output = addOutput(c)
 	return c
 }
@@ -272,6 +294,7 @@ machines that are named, or of all:
 		},
 	}
 	f.add(c)
+	f.addRealTime(c)
 	f.output = addOutput(c)
 	return c
 }

@@ -54,6 +54,7 @@ not come.`,
 		},
 	}
 	f.add(c)
+	f.addRealTime(c)
 	f.output = addOutput(c)
 	c.Flags().StringVar(&f.from, "from", "", "the `machine` that sends: a pod, a node, one outside")
 	c.Flags().StringVar(&f.to, "to", "", "whom to send to: `NAME[:PORT]` or ADDRESS[:PORT]")

@@ -37,7 +37,7 @@ From a pipe or a file it reads a script; the exit code is that of the last line.
 		},
 	}
 	f.add(c)
-	c.Flags().BoolVar(&f.realTime, "real-time", false, "let time pass as on the wall instead of jumping from event to event")
+	f.addRealTime(c)
 	return c
 }
 

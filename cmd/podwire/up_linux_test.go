@@ -19,6 +19,36 @@ import (
 // A real program reaches a pod of `podwire up` over its TAP, and SIGINT ends it
 // cleanly. Both are in a network namespace of their own.
 func TestUpJoinsThisMachine(t *testing.T) {
+	inNetns(t, func() error { return up(t.TempDir()) })
+}
+
+// explain follows a packet to this machine's kernel and its answer, in real time.
+func TestExplainReachesThisMachine(t *testing.T) {
+	scenario := filepath.Join(t.TempDir(), "real.yaml")
+	const text = "pods: [{name: a, node: node1}]\nhosts: [{name: laptop, tap: pw0}]\nsteps:\n- ping: {from: a, to: laptop}\n"
+	if err := os.WriteFile(scenario, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	inNetns(t, func() error {
+		self, err := os.Executable()
+		if err != nil {
+			return err
+		}
+		cmd := exec.Command(self, "explain", scenario, "--real-time", "--from", "a", "--to", "laptop")
+		cmd.Args[0] = "podwire" // see TestMain
+		out, err := cmd.CombinedOutput()
+		for _, want := range []string{"IP node1 > laptop: ICMP echo request", "\na's ping to laptop was delivered, and laptop answered with an echo reply"} {
+			if !strings.Contains(string(out), want) {
+				err = errors.Join(err, fmt.Errorf("no %q in\n%s", want, out))
+			}
+		}
+		return err
+	})
+}
+
+// inNetns calls f in a network namespace of its own.
+func inNetns(t *testing.T, f func() error) {
+	t.Helper()
 	const none = "PODWIRE_NO_IPTABLES"
 	if os.Getenv(none) == "1" {
 		t.Skip(none + "=1 says that there is no kernel to ask")
@@ -30,7 +60,7 @@ func TestUpJoinsThisMachine(t *testing.T) {
 			done <- fmt.Errorf("unshare: %w (needs root; set %s=1 to go without)", err, none)
 			return
 		}
-		done <- up(t.TempDir())
+		done <- f()
 	}()
 	if err := <-done; err != nil {
 		t.Fatal(err)

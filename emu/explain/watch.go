@@ -1,7 +1,9 @@
 package explain
 
 import (
+	"cmp"
 	"fmt"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
@@ -173,13 +175,16 @@ func (w *watcher) report(r *Report) {
 	if answered {
 		for i := range w.seen {
 			if s := &w.seen[i]; s.id == answer && s.inner() != nil {
-				r.Answer, r.AnswerBy = describe(s.inner()), short(w.by(s))
+				r.Answer, r.AnswerBy = describe(s.inner()), cmp.Or(n.real[source(s.inner())], short(w.by(s)))
 				break
 			}
 		}
 	}
 	r.Verdict = verdict(r)
 }
+
+// source is where an IPv4 packet says that it is from.
+func source(ip []byte) netip.Addr { return netip.AddrFrom4([4]byte(ip[12:16])) }
 
 // by returns who made the packet that is seen here for the first time.
 func (w *watcher) by(s *sight) string {

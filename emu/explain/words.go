@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -107,11 +108,15 @@ func describeICMP(b []byte) string {
 type names struct {
 	lab      *emu.Lab
 	services map[netip.Addr]string
+	real     map[netip.Addr]string // machines that are real, by TAPs
 	cache    map[netip.Addr]string
 }
 
 func newNames(lab *emu.Lab) *names {
-	n := &names{lab, make(map[netip.Addr]string), make(map[netip.Addr]string)}
+	n := &names{lab, make(map[netip.Addr]string), make(map[netip.Addr]string), make(map[netip.Addr]string)}
+	for _, t := range lab.TAPs() {
+		n.real[t.Addr()] = t.Name()
+	}
 	for _, s := range lab.Services() {
 		name := "svc/" + s.Name
 		if s.Namespace != "default" {
@@ -137,7 +142,7 @@ func (n *names) of(a netip.Addr) string {
 	if ok {
 		return name
 	}
-	if name = n.services[a]; name == "" {
+	if name = cmp.Or(n.services[a], n.real[a]); name == "" {
 		if m := n.lab.Owner(a); m != nil {
 			if name = short(m.Name()); a != m.Addr() {
 				name += "(" + a.String() + ")"
