@@ -206,6 +206,9 @@ func (c *Conn) readNow(b []byte) (n int, again bool, err error) {
 	switch terr.(type) {
 	case nil:
 		c.ep.ModerateRecvBuf(res.Count) // what is read fast may come faster: tcp_rmem, tcp_moderate_rcvbuf
+		if c.host.sockets.held > 0 && c.net == "tcp" {
+			c.host.sockets.read(c.ep)
+		}
 		return res.Count, false, nil
 	case *tcpip.ErrWouldBlock:
 		return 0, true, nil

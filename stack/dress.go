@@ -18,13 +18,13 @@ type flowKey struct {
 
 // flow is what Linux keeps in the socket and gVisor does not have: the
 // identification counter, the flow hash, and of TCP the receive window by
-// Linux' rule and the acknowledgement of a FIN that waits for company.
+// Linux' rule and the acknowledgement that waits for company.
 type flow struct {
 	id     uint16
 	hash   uint32
 	used   time.Duration
 	window rcvWindow
-	fin    finAck
+	acks   acks
 
 	control *congestion  // of TCP, if any data was sent
 	options SocketConfig // inherited from a listener
@@ -72,7 +72,7 @@ func (n *netstack) flowOf(p ipv4) *flow {
 func (n *netstack) forgetFlows() {
 	for k, f := range n.flows {
 		if n.host.now()-f.used > time.Minute {
-			f.fin.drop()
+			f.acks.drop(n)
 			delete(n.flows, k)
 		}
 	}
@@ -84,7 +84,7 @@ func (n *netstack) forgetFlows() {
 // dropFlows forgets everything.
 func (n *netstack) dropFlows() {
 	for _, f := range n.flows {
-		f.fin.drop()
+		f.acks.drop(n)
 	}
 	clear(n.flows)
 }
@@ -138,14 +138,20 @@ func (fl *flow) dress(n *netstack, ip ipv4, f *link.Frame) {
 	if flags&tcpRST == 0 && flags&(tcpSYN|tcpACK) != tcpSYN|tcpACK {
 		id = fl.next()
 	}
+	if flags&tcpSYN == 0 {
+		if flags&tcpACK != 0 {
+			fl.grow(binary.BigEndian.Uint32(seg[8:]), binary.BigEndian.Uint16(seg[14:]))
+		}
+		fl.acks.sends(n, seg)
+	}
 	switch {
 	case flags&tcpSYN != 0:
-		fl.fin.drop()
-		fl.fin, fl.window, fl.control = finAck{}, n.windowOf(seg), nil
+		fl.window, fl.control = n.windowOf(seg), nil
+		fl.acks.begin(n, seg, &fl.window)
 		setWindow(seg, fl.window.initial())
 	case flags&(tcpRST|tcpACK) == tcpACK:
 		ack := binary.BigEndian.Uint32(seg[8:])
-		if flags == tcpACK && fl.fin.alone && ack == fl.fin.seq {
+		if flags == tcpACK && fl.acks.fin.alone && ack == fl.acks.fin.seq {
 			id = 0 // no socket is left: a time-wait entry answers (tcp_v4_timewait_ack)
 		}
 		setWindow(seg, fl.window.offer(ack, binary.BigEndian.Uint16(seg[14:])))
@@ -166,6 +172,17 @@ func (f *flow) next() uint16 {
 		f.id++
 	}
 	return f.id
+}
+
+// hasSACK reports whether a segment tells of data that has come in out of order
+// (RFC 2018 §3).
+func hasSACK(seg []byte) bool {
+	for blocks := 1; blocks <= 4; blocks++ {
+		if tcpOption(seg, 5, 8*blocks) != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // mssOption returns the MSS that a segment announces, 0 if none (RFC 9293 §3.2).

@@ -59,8 +59,8 @@ func (n *netstack) injectAt(p *packet, c *nic, src, dst uint16) bool {
 // will answer it.
 func (n *netstack) heard(ep stack.TransportEndpoint, ip ipv4) {
 	switch seg := ip.payload(); {
-	case seg[13]&tcpFIN != 0:
-		n.heardFIN(ep, ip)
+	case seg[13]&(tcpSYN|tcpRST) == 0:
+		n.heardSegment(ep, ip)
 	case seg[13]&(tcpSYN|tcpACK) == tcpSYN|tcpACK && tcpOption(seg, 3, 1) == nil:
 		if f := n.answered(ip); f != nil {
 			f.window.noScale()

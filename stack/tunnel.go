@@ -210,6 +210,7 @@ const (
 	tcpFIN = 1
 	tcpSYN = 2
 	tcpRST = 4
+	tcpPSH = 8
 	tcpACK = 16
 )
 

@@ -30,7 +30,9 @@ type rcvWindow struct {
 	mss      uint32
 	room     uint32 // window of a whole empty buffer
 	thresh   uint32 // rcv_ssthresh
+	clamp    uint32 // how far that may grow (window_clamp), see large
 	unscaled uint32 // of the SYN
+	last     uint32 // the window that was offered last, in bytes (rcv_wnd)
 }
 
 // firstFlight is how many segments a peer sends at most before the first
@@ -64,7 +66,7 @@ func (n *netstack) windowOf(seg []byte) rcvWindow {
 		w.unscaled -= w.unscaled % unit
 	}
 	w.unscaled = min(w.unscaled, 65535)
-	w.thresh = w.unscaled
+	w.thresh, w.clamp = w.unscaled, uint32(b.Default)/2
 	if seg[13]&tcpACK != 0 {
 		w.begin(binary.BigEndian.Uint32(seg[8:]))
 	}
@@ -75,7 +77,7 @@ func (n *netstack) windowOf(seg []byte) rcvWindow {
 func (w *rcvWindow) begin(ack uint32) {
 	w.began = true
 	w.acked, w.first, w.edge = ack, ack+w.room, ack+w.unscaled
-	w.left = firstFlight * w.mss
+	w.left, w.last = firstFlight*w.mss, w.unscaled
 }
 
 // initial is the window of the SYN.
@@ -90,48 +92,67 @@ func (w *rcvWindow) offer(ack uint32, own uint16) uint16 {
 	if !w.on || own == 0 {
 		return own
 	}
-	if !w.began {
-		w.begin(ack)
-	}
-	limit := uint32(own) << w.scale
-	w.advance(ack, limit)
-	if whole := w.first - ack; w.left > 0 && int32(whole) > 0 {
-		limit = max(limit, whole)
-	}
+	w.hear(ack, own)
+	limit := w.limit(ack, own)
 	want := min(limit, w.thresh)
 	if open := w.edge - ack; int32(open) > 0 {
 		want = max(want, open)
 	}
 	unit := uint32(1) << w.scale
 	window := min((want+unit-1)>>w.scale, limit>>w.scale, 65535)
-	if edge := ack + window<<w.scale; int32(edge-w.edge) > 0 {
+	w.last = window << w.scale
+	if edge := ack + w.last; int32(edge-w.edge) > 0 {
 		w.edge = edge
 	}
 	return uint16(window)
 }
 
-// unacked returns how many bytes ack acknowledges that the segments before it
-// did not.
-func (w *rcvWindow) unacked(ack uint32) uint32 {
-	if n := ack - w.acked; w.began && int32(n) > 0 {
-		return n
+// limit is the most that may be offered with ack, for which gVisor has written own.
+func (w *rcvWindow) limit(ack uint32, own uint16) uint32 {
+	limit := uint32(own) << w.scale
+	if whole := w.first - ack; w.left > 0 && int32(whole) > 0 {
+		limit = max(limit, whole)
 	}
-	return 0
+	return limit
+}
+
+// hear takes note of data that has come in, whether a segment acknowledges it now
+// or later, and reports whether the threshold has grown.
+func (w *rcvWindow) hear(ack uint32, own uint16) (grew bool) {
+	if !w.on || own == 0 {
+		return false
+	}
+	if !w.began {
+		w.begin(ack)
+	}
+	return w.advance(ack, uint32(own)<<w.scale)
+}
+
+// opens reports whether the window would be no smaller than it was last.
+func (w *rcvWindow) opens(ack uint32, own uint16) bool {
+	unit := uint32(1) << w.scale
+	return !w.on || min(w.limit(ack, own), w.thresh)+unit-1 >= w.last
 }
 
 // advance takes note of data that has come in, and lets the threshold grow by
 // what tcp_grow_window adds for a segment that is not small.
-func (w *rcvWindow) advance(ack, limit uint32) {
+func (w *rcvWindow) advance(ack, limit uint32) (grew bool) {
 	n := ack - w.acked
 	if int32(n) <= 0 {
-		return
+		return false
 	}
 	w.acked = ack
 	w.left -= min(w.left, n)
-	if n >= 128 && w.thresh < limit {
-		w.thresh += 2 * max(n, w.mss)
+	if grew = n >= 128 && w.thresh < min(limit, w.clamp); grew {
+		w.thresh = min(w.thresh+2*max(n, w.mss), w.clamp)
 	}
+	return grew
 }
+
+// large takes note of a segment of some size. Until one has come in, Linux thinks
+// that half of its buffer is overhead (tcp_scaling_ratio); from then on gVisor's
+// window is the only bound.
+func (w *rcvWindow) large() { w.clamp = 1<<32 - 1 }
 
 // setWindow writes a segment's window and mends the checksum.
 func setWindow(seg []byte, window uint16) {

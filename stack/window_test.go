@@ -161,21 +161,23 @@ func TestWindowRule(t *testing.T) {
 		own  uint16 // gVisor's, scaled
 		want uint16
 	}
-	const mss = 1410
+	const mss, all = 1410, 1<<32 - 1
 	for _, tt := range []struct {
 		name  string
 		scale uint8
+		clamp uint32
 		steps []step
 	}{
-		{"first window, not yet grown", 10, []step{{1, 27, 64}, {6, 26, 64}}},
-		{"never less than was offered", 7, []step{{1, 512, 507}, {41, 400, 507}}},
-		{"zero is zero", 7, []step{{1, 220, 507}, {20000, 0, 0}, {20000, 100, 100}}},
-		{"grows with data", 7, []step{{1, 512, 507}, {1 + mss, 600, 529}, {1 + 3*mss, 1000, 573}}},
-		{"not with small segments", 7, []step{{1, 512, 507}, {101, 600, 507}, {201, 600, 507}}},
-		{"after the first flight gVisor has the word", 7, []step{{1, 220, 507}, {1 + 10*mss, 110, 110}}},
-		{"a step back", 7, []step{{1000, 512, 507}, {900, 512, 508}}},
+		{"first window, not yet grown", 10, all, []step{{1, 27, 64}, {6, 26, 64}}},
+		{"never less than was offered", 7, all, []step{{1, 512, 507}, {41, 400, 507}}},
+		{"zero is zero", 7, all, []step{{1, 220, 507}, {20000, 0, 0}, {20000, 100, 100}}},
+		{"grows with data", 7, all, []step{{1, 512, 507}, {1 + mss, 600, 529}, {1 + 3*mss, 1000, 573}}},
+		{"up to half of the buffer before a large segment", 7, 65536, []step{{1, 512, 507}, {201, 600, 512}, {401, 1000, 512}}},
+		{"not with small segments", 7, all, []step{{1, 512, 507}, {101, 600, 507}, {201, 600, 507}}},
+		{"after the first flight gVisor has the word", 7, all, []step{{1, 220, 507}, {1 + 10*mss, 110, 110}}},
+		{"a step back", 7, all, []step{{1000, 512, 507}, {900, 512, 508}}},
 	} {
-		w := rcvWindow{on: true, mss: mss, scale: tt.scale, unscaled: 64860, thresh: 64860, room: 65536 + 2<<tt.scale}
+		w := rcvWindow{on: true, mss: mss, scale: tt.scale, unscaled: 64860, thresh: 64860, clamp: tt.clamp, room: 65536 + 2<<tt.scale}
 		for i, s := range tt.steps {
 			equal(t, fmt.Sprint(tt.name, ", step ", i+1), w.offer(s.ack, s.own), s.want)
 		}

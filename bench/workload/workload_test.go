@@ -63,7 +63,7 @@ func TestBulkFillsTheCable(t *testing.T) {
 		}
 		var text bytes.Buffer
 		r.WriteText(&text)
-		if !strings.Contains(text.String(), "[  1]   0.50-1.00   sec    5.6 MBytes     94 Mbits/sec     0  connect 8.05248ms") {
+		if !strings.Contains(text.String(), "[  1]   0.50-1.00   sec   5.61 MBytes     94 Mbits/sec     0  connect 8.05248ms") {
 			t.Errorf("printed\n%s", &text)
 		}
 	})

@@ -29,6 +29,7 @@ var kernelScenes = []kernelScene{
 	}},
 	{name: "conversation", sysctls: map[string]string{"net.ipv4.tcp_rmem": "4096 131072 6291456"}, play: (*kernelLab).conversation,
 		points: [][2]string{{"tcp-conversation-p1b-eth0", "default/p1b/eth0"}}},
+	{name: "acknowledgements", before: (*kernelLab).greeted, play: (*kernelLab).acknowledgements, points: [][2]string{{"tcp-acks-p1b-eth0", "default/p1b/eth0"}}},
 	{name: "other node", play: func(l *kernelLab) {
 		l.exchange(exchange{&l.p1b.Machine, &l.p2a.Machine, "10.96.0.102:80", l.answers("svc-cross-p2a-eth0", "from vm")[0], 70 * us, 140 * us})
 	}, points: [][2]string{
@@ -198,6 +199,76 @@ func (l *kernelLab) conversation() {
 	l.Sleep(10 * time.Millisecond)
 }
 
+// acknowledgements is five connections that differ in when what has come in is
+// acknowledged. Each is what the client does and what the server does; the client
+// closes 200 ms later, and the server 100 ms after that.
+func (l *kernelLab) acknowledgements() {
+	const ms = time.Millisecond
+	say := func(c net.Conn, n int) { c.Write(bytes.Repeat([]byte("x"), n)) }
+	hear := func(c net.Conn, n int) {
+		if _, err := io.ReadFull(c, make([]byte, n)); err != nil {
+			l.t.Error(err)
+		}
+	}
+	// Talk sends and hears an answer, tell only sends; both wait afterwards.
+	talk := func(c net.Conn, times int) {
+		for range times {
+			say(c, 100)
+			hear(c, 200)
+			l.Sleep(10 * ms)
+		}
+	}
+	tell := func(c net.Conn, times, size int, pause time.Duration) {
+		for range times {
+			say(c, size)
+			l.Sleep(pause)
+		}
+	}
+	answer := func(c net.Conn, times int, late time.Duration) {
+		for range times {
+			hear(c, 100)
+			l.Sleep(late)
+			say(c, 200)
+		}
+	}
+	for _, both := range []struct{ client, server func(net.Conn) }{
+		{func(c net.Conn) { tell(c, 20, 100, 10*ms) }, func(s net.Conn) { hear(s, 2000) }},
+		{func(c net.Conn) { talk(c, 6); l.Sleep(100 * ms) }, func(s net.Conn) { answer(s, 6, 0) }},
+		{func(c net.Conn) { talk(c, 4); l.Sleep(100 * ms) }, func(s net.Conn) { answer(s, 4, 60*ms) }},
+		{func(c net.Conn) { tell(c, 20, 100, 100*ms) }, func(s net.Conn) { l.Sleep(2100 * ms); hear(s, 2000) }},
+		{func(c net.Conn) { talk(c, 3); tell(c, 6, 50, 10*ms); tell(c, 3, 50, 60*ms) }, func(s net.Conn) { answer(s, 3, 0); hear(s, 450) }},
+	} {
+		ln, err := l.p1a.Listen("tcp", ":8080")
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		done := make(chan error, 1)
+		l.Go(func() {
+			s, err := ln.Accept()
+			if err == nil {
+				both.server(s)
+				s.Read(make([]byte, 1))
+				l.Sleep(100 * ms)
+				err = s.Close()
+			}
+			done <- err
+		})
+		c, err := l.p1b.Dial("tcp", "10.244.1.2:8080")
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		l.Sleep(20 * ms)
+		both.client(c)
+		l.Sleep(200 * ms)
+		c.Close()
+		if err := <-done; err != nil {
+			l.t.Error(err)
+		}
+		ln.Close()
+		l.Sleep(200 * ms)
+	}
+}
+
 // wrongMTU is p1a with an MTU of 1500 on a node with 1450.
 func (l *kernelLab) wrongMTU() {
 	l.setMTU(&l.p1a.Machine, "eth0", 1500)
@@ -235,6 +306,12 @@ func (l *kernelLab) confirmed() {
 		l.ping(l.node1(), p.Addr().String(), stack.PingConfig{}, true)
 	}
 	l.meet()
+}
+
+// greeted is p1b having pinged p1a, 1.6 s ago.
+func (l *kernelLab) greeted() {
+	l.p1b.Ping("10.244.1.2")
+	l.Sleep(1600 * time.Millisecond)
 }
 
 // stale is p1a and node1 having used, 2.4 s ago, what they had known of each
