@@ -190,5 +190,12 @@ func (m *Machine) OpenPing(cfg stack.PingConfig) (*stack.PingConn, error) {
 	return m.stack.OpenPing(cfg)
 }
 
-// TCPSettings names the settings of every TCP connection of a lab, for reports.
-const TCPSettings = "gVisor " + stack.GVisorVersion + ", CUBIC, SACK, no RACK, receive buffer up to 6 MiB, send buffer 1 MiB"
+// TCPSettings names the settings of every TCP connection of a lab, for reports. In
+// real time congestion avoidance is gVisor's own, and grows less than RFC 9438's.
+func TCPSettings(virtual bool) string {
+	cubic := "CUBIC"
+	if !virtual {
+		cubic = "its own CUBIC"
+	}
+	return "gVisor " + stack.GVisorVersion + ", " + cubic + ", SACK, no RACK, receive buffer up to 6 MiB, send buffer 1 MiB"
+}

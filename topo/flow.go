@@ -232,6 +232,7 @@ func (f *Flows) play(p *player) {
 // by their title.
 func (f *Flow) check(p *player, r *emu.FlowResult, several bool) {
 	e := f.Expect
+	isTime := map[string]bool{"p50": true, "p99": true, "max": true, "recovers": true}
 	nano := func(v float64) string { return time.Duration(v).String() }
 	for _, c := range []struct {
 		what  string
@@ -250,6 +251,10 @@ func (f *Flow) check(p *player, r *emu.FlowResult, several bool) {
 		what := c.what
 		if several {
 			what = f.title() + ": " + what
+		}
+		if b := c.bound.Value; b.Op == "=" && isTime[c.what] {
+			p.exactly(what, time.Duration(c.got), time.Duration(b.Value), b.Text)
+			continue
 		}
 		p.result.check(what, c.text(c.got), c.bound.Value.Text, c.bound.Value.Holds(c.got))
 	}

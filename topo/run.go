@@ -90,7 +90,7 @@ func (sc *Scenario) With(cfg RunConfig, steps int, f func(*emu.Lab, *Verdict) er
 	}()
 	v := &Verdict{
 		Scenario: sc.name(), File: sc.File, Design: lab.Config().Design, Nodes: len(lab.Nodes()), Pods: len(lab.Pods()),
-		Seed: sc.seed(cfg), Virtual: cfg.Settle != nil, TCP: emu.TCPSettings, CPU: lab.CPUModel(), Passed: true, Steps: []StepResult{},
+		Seed: sc.seed(cfg), Virtual: cfg.Settle != nil, TCP: emu.TCPSettings(cfg.Settle != nil), CPU: lab.CPUModel(), Passed: true, Steps: []StepResult{},
 		Drawn: drawn,
 	}
 	v.Warnings = lab.Warnings()
@@ -102,6 +102,7 @@ func (sc *Scenario) With(cfg RunConfig, steps int, f func(*emu.Lab, *Verdict) er
 			cfg.OnWarning(w)
 		}
 	}
+	lateness := measureLateness(lab)
 	for i := range sc.Steps[:min(steps, len(sc.Steps))] {
 		s := &sc.Steps[i]
 		if cfg.OnStep != nil {
@@ -112,6 +113,7 @@ func (sc *Scenario) With(cfg RunConfig, steps int, f func(*emu.Lab, *Verdict) er
 		v.Passed = v.Passed && r.Passed
 		v.Steps = append(v.Steps, r)
 	}
+	v.Late = lateness()
 	if steps >= len(sc.Steps) {
 		events.stop()
 		v.Faults = events.results()
@@ -302,7 +304,7 @@ func (p *player) finish() {
 		r.check("within", r.Took.String(), "at most "+e.Within.Value.String(), r.Took <= e.Within.Value)
 	}
 	if e.Exactly.IsSet() {
-		r.check("exactly", r.Took.String(), e.Exactly.Value.String(), r.Took == e.Exactly.Value)
+		p.exactly("exactly", r.Took, e.Exactly.Value, e.Exactly.Value.String())
 	}
 	if e.SourceIP.IsSet() {
 		p.checkSource(e.SourceIP)

@@ -22,6 +22,7 @@ type Verdict struct {
 	Pods     int           `json:"pods"`
 	Seed     uint64        `json:"seed"`
 	Virtual  bool          `json:"virtualTime"`
+	Late     *Lateness     `json:"late,omitempty"`     // in real time
 	TCP      string        `json:"tcp"`                // the settings of every TCP connection
 	CPU      string        `json:"cpu,omitempty"`      // the CPU model of the nodes, if there is one
 	Duration time.Duration `json:"duration"`           // of the lab's clock
@@ -69,6 +70,9 @@ func (v *Verdict) WriteText(w io.Writer) error {
 	if v.CPU != "" {
 		fmt.Fprintf(w, "CPU model: %s\n\n", v.CPU)
 	}
+	if v.Late != nil {
+		fmt.Fprintf(w, "Real time: %v.\n\n", v.Late)
+	}
 	var table bytes.Buffer
 	t := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
 	for _, s := range v.Steps {
@@ -100,6 +104,9 @@ func (v *Verdict) WriteText(w io.Writer) error {
 	}
 	if len(v.Drawn) > 0 {
 		fmt.Fprintf(w, "\nrandom faults, as they can be written under faults:\n%s\n", strings.Join(v.Drawn, "\n"))
+	}
+	if v.Late != nil && !v.Passed {
+		fmt.Fprintf(w, "\nIn real time a lab is as late as its machine, moves no more than that has CPU time for, and has\ngVisor's own congestion control: times and rates need slack. In virtual time (without --real-time)\nthey are exact.\n")
 	}
 	_, err := fmt.Fprintf(w, "\n%s after %v\n", v.summary(), v.Duration)
 	return err

@@ -228,7 +228,7 @@ func (r *Result) describe(s *Scene, cfg *Config, f *fit) {
 		seeds = []uint64{f.seed}
 	}
 	r.Settings = Settings{
-		Virtual: !cfg.RealTime, Seeds: seeds, TCP: emu.TCPSettings, CPU: f.cpu, Podwire: cfg.Podwire, Go: cfg.Go, GVisor: cfg.GVisor,
+		Virtual: !cfg.RealTime, Seeds: seeds, TCP: emu.TCPSettings(!cfg.RealTime), CPU: f.cpu, Podwire: cfg.Podwire, Go: cfg.Go, GVisor: cfg.GVisor,
 		Wire: f.wire, Rate: f.rate, MTU: f.mtu, WireOverhead: link.FrameOverhead, Groups: slices.Clone(cfg.Groups), HostDependent: cfg.has(GroupHost) || cfg.RealTime,
 	}
 	if f.rate > 0 {

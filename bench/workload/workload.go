@@ -122,7 +122,7 @@ func Run(lab *emu.Lab, from, to *emu.Machine, name string, o Options) (*Report, 
 	if err := o.setDefaults(); err != nil {
 		return nil, err
 	}
-	r := &Report{Workload: name, From: from.Name(), To: to.Name(), TCP: emu.TCPSettings, Options: o}
+	r := &Report{Workload: name, From: from.Name(), To: to.Name(), TCP: emu.TCPSettings(from.Lab().Driver().Virtual()), Options: o}
 	var configs []emu.FlowConfig
 	for _, f := range w.flows(&o) {
 		f.From, f.To, f.For, f.Sample = from, to, o.For, o.Sample

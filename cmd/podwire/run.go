@@ -58,7 +58,12 @@ at a time as GOMAXPROCS, and reports the spread; a seed that fails is named with
 command that plays it again. --fuzz-faults looks for a schedule of random faults
 under which a check fails, shrinks it as far as it still does, and writes a scenario
 that fails in the same way: what is drawn is what the scenario has under random, or
-else anything during the time that its steps take.`,
+else anything during the time that its steps take.
+
+With --real-time a minute takes a minute, and what happens is as late as the machine
+makes it; the verdict says how late that was. Nothing is early: of a time that is
+expected exactly, that is what is checked. What wants to be quick, or fast, can fail
+on a machine that is busy.`,
 		Example: `  podwire run examples/quickstart.yaml
   podwire run examples/manifests/04-nodeport.yaml
   podwire run deployment.yaml service.yaml
