@@ -7,8 +7,10 @@ FUZZTIME ?= 10s
 # one round meet the same machine. benchstat wants six.
 COUNT ?= 6
 BENCHSTAT = golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
-# How often `make repeat` plays its scenario.
+# How often `make repeat` plays which scenario. Without its first builds, a run takes
+# about a second, with the race detector some ten.
 RUNS ?= 200
+SCENARIO ?= topo/testdata/repeat.yaml
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,8 +85,8 @@ fuzz: ## Run every fuzz target for FUZZTIME
 	  done || exit 1; \
 	done
 
-repeat: ## Play a scenario RUNS times, loaded and raced: its capture has one digest
-	@RUNS=$(RUNS) .ci/repeat
+repeat: ## Play SCENARIO RUNS times, loaded and raced, and want one digest of all captures
+	@RUNS=$(RUNS) SCENARIO=$(SCENARIO) .ci/repeat
 
 lint: ## Build for all systems; gofmt, vet, staticcheck
 	GOOS=linux CGO_ENABLED=0 $(GO) build ./...
