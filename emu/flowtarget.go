@@ -46,8 +46,17 @@ func (l *Lab) attendAgain(p *Pod) {
 		}
 	})
 	for _, f := range flows {
-		if socket, _, err := f.receiver(&p.Machine, f.port); err == nil {
-			l.drv.Do(func() { f.socket = socket })
+		socket, _, err := f.receiver(&p.Machine, f.port)
+		if err != nil {
+			continue
+		}
+		l.drv.Do(func() {
+			if slices.Contains(l.attended, f) {
+				f.socket, socket = socket, nil
+			}
+		})
+		if socket != nil { // the flow has ended meanwhile
+			socket.Close()
 		}
 	}
 }
