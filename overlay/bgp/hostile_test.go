@@ -144,6 +144,13 @@ func TestMalformedAttributesWithdraw(t *testing.T) {
 	}
 }
 
+// Messages of a speaker without graceful restart and additional paths.
+const (
+	plainOpen  = "M 002d 01 04 fc00 00f0 0a000002 10 02 0e 01 04 00010001 02 00 41 04 0000fc00"
+	plainPath  = "M 0031 02 0000 0015 400101 00 400200 400304 0a000002 400504 00000064 1a 0af60100"
+	otherAttrs = "M 0055 02 0000 0039 400101 00 400200 400304 0a000002 800404 0000000a 400504 00000064 c06301 aa 806201 bb 400600 c00708 0000fde8 0a000009 c00804 ffffff01 1a 0af60100"
+)
+
 // FuzzReceive gives a speaker anything on port 179: it never panics, and it ends
 // every connection that it does not understand.
 func FuzzReceive(f *testing.F) {
@@ -152,24 +159,62 @@ func FuzzReceive(f *testing.F) {
 		goodOpen + keepalive + "M 0017 05 000101 01" + goodPath + "M 0017 05 000102 01",
 		"M 0013 04", "M 1000 02", "M 001d 01 04 fc00 00f0 0a000002 00",
 		goodOpen + keepalive + "M 0033 02 0000 0014 800e11 0002 01 10 20010db8000000000000000000000001 00 00000001 1a 0a0000",
+		plainOpen + keepalive + plainPath + otherAttrs, plainOpen + plainPath, // an UPDATE in place of the KEEPALIVE
+		plainOpen + keepalive + "M 0017 05 0002 00 01", "M 0017 05 0001 00 01", // ROUTE-REFRESH of another family, and too early
+		"M 0015 03 0163", "M 0015 03 6301", "M 0020 01 30303030303030303030303030", // errors that nobody knows, an OPEN of nothing
 	} {
 		f.Add(unhex(seed))
 	}
 	f.Fuzz(func(t *testing.T, input []byte) {
-		synctest.Test(t, func(t *testing.T) {
-			c, s := hostile(input)
-			for _, line := range c.sent {
-				if !strings.HasPrefix(line, "NOTIFICATION ") && !strings.HasPrefix(line, "ROUTE-REFRESH") && !strings.HasPrefix(line, "UPDATE") {
-					t.Errorf("sent %q", line)
-				}
-			}
-			for _, p := range s.Table() {
-				if !p.Attrs.NextHop.Is4() || !p.Prefix.IsValid() {
-					t.Errorf("path to %v by %v", p.Prefix, p.Attrs.NextHop)
-				}
-			}
-			_ = fmt.Sprint(s.Peers()[0].State())
-		})
+		synctest.Test(t, func(t *testing.T) { checkHostile(t, input) })
+	})
+}
+
+// checkHostile gives a speaker anything, and finds what it must not say or keep.
+func checkHostile(t *testing.T, input []byte) {
+	c, s := hostile(input)
+	for _, line := range c.sent {
+		if !strings.HasPrefix(line, "NOTIFICATION ") && !strings.HasPrefix(line, "ROUTE-REFRESH") && !strings.HasPrefix(line, "UPDATE") {
+			t.Errorf("sent %q", line)
+		}
+	}
+	for _, p := range s.Table() {
+		if !p.Attrs.NextHop.Is4() || !p.Prefix.IsValid() {
+			t.Errorf("path to %v by %v", p.Prefix, p.Attrs.NextHop)
+		}
+	}
+	_ = fmt.Sprint(s.Peers()[0].State())
+}
+
+// FuzzMessages gives a speaker messages in a session that is up: each is a type, a
+// length and a body, and gets the header that belongs to it.
+func FuzzMessages(f *testing.F) {
+	message := func(kind byte, body string) []byte {
+		b := unhex(body)
+		return append([]byte{kind, byte(len(b))}, b...)
+	}
+	const update, withdraw = "0000 0015 400101 00 400200 400304 0a000002 400504 00000064 00000003 1a 0af60100", "0008 00000003 1a 0af60100 0000"
+	for _, seed := range [][]byte{
+		message(2, update), append(message(2, update), message(2, withdraw)...), message(2, "0000 0000"),
+		message(2, "0000 002a 400101 00 400206 0201 0000fde8 400304 0a000002 400504 00000064 800904 0a000001 800a04 0a000009 c00804 ffff0001 00000003 1a 0af60100"),
+		message(2, "0000 0014 800e11 0002 01 10 20010db8000000000000000000000001 00 00000001 1a 0a0000"),
+		message(5, "0001 01 01"), message(5, "0001 00 01"), append(message(5, "0001 01 01"), append(message(2, update), message(5, "0001 02 01")...)...),
+		message(2, "0000 0039 400101 00 400200 400304 0a000002 800404 0000000a 400504 00000064 c06301 aa 806201 bb 400600 c00708 0000fde8 0a000009 c00804 ffffff01 00000001 1a 0af60100"),
+		message(5, "0002 00 01"), message(3, "01 63"), message(3, "63 01"),
+		message(3, "06 02"), message(3, ""), message(4, ""), message(1, "04 fc00 00f0 0a000002 00"), append(message(9, "00"), message(2, update)...), // what comes after an error is not read
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, input []byte) {
+		stream := unhex(goodOpen + keepalive)
+		for len(input) > 1 {
+			kind, body := input[0], input[2:2+min(int(input[1]), len(input)-2)]
+			stream = append(stream, unhex("M")...)
+			stream = binary.BigEndian.AppendUint16(stream, uint16(19+len(body)))
+			stream = append(append(stream, kind), body...)
+			input = input[2+len(body):]
+		}
+		synctest.Test(t, func(t *testing.T) { checkHostile(t, stream) })
 	})
 }
 
