@@ -15,8 +15,9 @@ import (
 // tests hold it against another that has no bubble, no clock of the machine's and
 // nothing to observe: link.DriverConfig.ByHand, under which the goroutines of a lab
 // take turns. Both must give the same packets at the same nanoseconds. What both
-// have in common is below that: the order within an instant, and gVisor's Pause,
-// which waits for its own processors (stack's TestPauseIsABarrier).
+// have in common is below that: the order within an instant, and how the work of
+// gVisor's processors is waited for or done in their place (stack's TestPauseIsABarrier
+// and TestProcessorIsReplaced).
 //
 // By hand, a goroutine runs only if the lab has started it. So what is not held
 // against it is net/http with goroutines of its own: the server that answers for

@@ -33,8 +33,10 @@
 // BGP and the CPU model. What they cannot hold against it is what net/http's
 // servers do, the one of a pod's port and that of health checks: these start
 // goroutines of their own, and the second engine runs only those that the lab has
-// started. In what both engines have in common, the order within an instant and
-// gVisor's Pause, neither is a judge of the other; other tests are.
+// started. Its clock is a number, so that leaps are held against it too. In what both
+// engines have in common, the order within an instant and how the work of gVisor's
+// processors is waited for or done in their place, neither is a judge of the other;
+// tests of package stack are.
 //
 // # What is not
 //
