@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"net"
 	"slices"
 	"testing"
 	"time"
@@ -90,7 +89,7 @@ func busyHosts(t *testing.T, byProcessor bool) (lines []string) {
 		if err == nil {
 			t.Error("a connection to a port that nobody listens at")
 		}
-		n.try(ln.(net.Listener).Close())
+		n.try(ln.Close())
 		n.wait(2 * time.Minute) // TIME-WAIT ends
 		lines = rec.lines()
 	})

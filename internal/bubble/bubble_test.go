@@ -85,12 +85,12 @@ func TestTimersAreNotLeaptOver(t *testing.T) {
 				case c.Leap(1), c.Leap(2), c.Leap(time.Minute):
 					t.Error("leapt to or over the end of a timer")
 				}
-				time.Sleep(1)
+				time.Sleep(time.Nanosecond)
 				synctest.Wait()
 				if woke != 10 {
 					t.Errorf("it woke after %d ns, want 10", woke)
 				}
-				time.Sleep(10) // the runtime forgets a stopped ticker when it would have ticked
+				time.Sleep(10 * time.Nanosecond) // the runtime forgets a stopped ticker when it would have ticked
 				synctest.Wait()
 				if !c.Leap(time.Minute) {
 					t.Error("no leap when the timer is done")

@@ -40,8 +40,8 @@ type timers struct {
 }
 
 type timerWhen struct {
-	timer *timer
-	when  int64
+	_ *timer
+	_ int64 // when
 }
 
 // timeTimer is what a *time.Timer points to.
