@@ -31,9 +31,8 @@ func lossyPath(t *testing.T, control string, loss float64, rtt, d time.Duration)
 	return window, lost, again
 }
 
-// sackMSS is the payload of a segment of gVisor's when SACK may be used: it leaves
-// room for the blocks at all times.
-const sackMSS = 1420
+// sackMSS is the payload of a segment, which has timestamps.
+const sackMSS = 1448
 
 // TestResponseFunction: the mean window at random loss is that of Mathis et al. 1997
 // for Reno, sqrt(3/2p), and of RFC 9438 §5.1 for CUBIC, or Reno's where that is

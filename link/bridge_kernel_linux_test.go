@@ -137,7 +137,9 @@ func inKernelBridge(t *testing.T, f func(k *kernelBridge)) {
 		k := &kernelBridge{t: t}
 		k.run("sysctl -q -w net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1; " +
 			"ip link add br0 type bridge mcast_snooping 0 && ip link set br0 up && for i in 0 1 2; do " +
-			"ip link add p$i type veth peer name f$i && ip link set p$i master br0 && ip link set p$i up && ip link set f$i up || exit 1; done")
+			"ip link add p$i type veth peer name f$i && ip link set p$i master br0 && ip link set p$i up && ip link set f$i up || exit 1; done; " +
+			// The kernel drops what is sent before a worker has seen that the links are up.
+			"for i in $(seq 2000); do [ $(ip -o link | grep -c ' state UP ') = 7 ] && break; sleep 0.01; done")
 		for i := range 3 {
 			ifi, err := net.InterfaceByName(fmt.Sprint("f", i))
 			if err != nil {

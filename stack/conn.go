@@ -139,6 +139,7 @@ func (c *Conn) await(ctx context.Context) error {
 		}
 		if ready&waiter.EventOut != 0 {
 			c.names()
+			fill(c.ep)
 			return false, nil
 		}
 		if err := ctx.Err(); err != nil {

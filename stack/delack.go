@@ -79,20 +79,17 @@ func (n *netstack) heardSegment(ep stack.TransportEndpoint, ip ipv4) {
 	seg := ip.payload()
 	seq, size := binary.BigEndian.Uint32(seg[4:]), uint32(len(seg)-int(seg[12]>>4)*4)
 	fin := seg[13]&tcpFIN != 0
-	e, _ := ep.(*tcp.Endpoint)
-	begins := e != nil && e.EndpointState() == tcp.StateSynRecv
-	if size == 0 && !fin && !begins {
-		return
-	}
 	f := n.answered(ip)
 	if f == nil || !f.acks.began {
 		return
 	}
 	a := &f.acks
-	if begins {
+	e, _ := ep.(*tcp.Endpoint)
+	if e != nil && e.EndpointState() == tcp.StateSynRecv {
 		a.rtt = n.host.now() - a.syn
 	}
 	if size == 0 && !fin {
+		f.window.admit(seg, a.sent)
 		return
 	}
 	end := seq + size

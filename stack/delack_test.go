@@ -152,7 +152,7 @@ func acksOf(n *network, s *Conn, do func()) (list []string) {
 // one. That they are Linux' is shown by a capture of a kernel, tcp-acks in the
 // tests of emu/conformance.
 func TestAcknowledgementsLikeLinux(t *testing.T) {
-	const ms, whole = time.Millisecond, 1420 // gVisor's segment for an MTU of 1500
+	const ms, whole = time.Millisecond, 1448
 	send := func(n *network, c *Conn, times, size int, every time.Duration) {
 		for range times {
 			c.Write(make([]byte, size))
@@ -180,7 +180,7 @@ func TestAcknowledgementsLikeLinux(t *testing.T) {
 			s.Write(make([]byte, 10)) // within 40 ms: a conversation
 			n.wait(9 * ms)
 			send(n, c, 5, whole, 10*ms)
-		}, []string{"0s 10", "20ms 2850", "40ms 5690", "90ms 7110"}},
+		}, []string{"0s 10", "20ms 2906", "40ms 5802", "90ms 7250"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			inBubble(t, func(n *network) {

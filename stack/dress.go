@@ -110,6 +110,7 @@ func (n *netstack) output(pkt *stack.PacketBuffer, unsummed bool) {
 	if f = n.whole(f); f == nil {
 		return
 	}
+	n.makeFit(f)
 	p := packet{frame: f, cut: true, socket: true}
 	if n.tooBig(&p) {
 		return

@@ -118,8 +118,27 @@ func (n *netstack) injectError(p *packet) {
 		return
 	}
 	n.nics[d.Index].deliver(p.ip())
+	if quoted.proto() == protoTCP {
+		n.refilled(quoted)
+	}
 	p.frame.Release()
 	n.touched()
+}
+
+// refilled tells the endpoint that sent a packet of its path MTU.
+func (n *netstack) refilled(quoted ipv4) {
+	src, dst, ok := quoted.ports()
+	_, dev, found := n.host.Source(quoted.dst())
+	if !ok || !found {
+		return
+	}
+	ep := n.s.FindTransportEndpoint(header.IPv4ProtocolNumber, tcp.ProtocolNumber, stack.TransportEndpointID{
+		LocalPort: src, LocalAddress: tcpip.AddrFrom4([4]byte(quoted[12:16])),
+		RemotePort: dst, RemoteAddress: tcpip.AddrFrom4([4]byte(quoted[16:20])),
+	}, tcpip.NICID(dev.Index))
+	if e, _ := ep.(tcpip.Endpoint); e != nil {
+		refill(e, n.host.pathMTU(quoted.dst(), dev.MTU))
+	}
 }
 
 // ipv4Quoted returns the packet that an ICMP error is about.

@@ -86,6 +86,9 @@ neigh add 10.0.2.2 lladdr 02:00:00:00:02:02 dev eth1 nud permanent
 	if _, ok := k.run("ip -batch -", batch); !ok {
 		return false
 	}
+	if !k.carries(4) {
+		return false
+	}
 	for _, name := range []string{"eth0", "eth1"} {
 		if err := checksumInSoftware(name); err != nil {
 			k.t.Errorf("%s: %v", name, err)
@@ -110,6 +113,20 @@ neigh add 10.0.2.2 lladdr 02:00:00:00:02:02 dev eth1 nud permanent
 		k.ports[i] = kernelPort{fd, ifi.Index}
 	}
 	return true
+}
+
+// carries waits until so many devices carry packets: the kernel learns in a worker,
+// when it has time, that a link is up, and until then drops what is sent.
+func (k *kernelRouter) carries(devices int) bool {
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+		links, ok := k.run("ip -o link", "")
+		if up := strings.Count(links, " state UP "); !ok || up == devices {
+			return ok
+		} else if time.Now().After(deadline) {
+			k.t.Errorf("%d links are up, want %d:\n%s", up, devices, links)
+			return false
+		}
+	}
 }
 
 // checksumInSoftware is ethtool -K NAME tx off: a veth leaves checksums to the

@@ -117,6 +117,7 @@ func (c *Conn) acceptFrom(l *Listener, ep tcpip.Endpoint, wq *waiter.Queue) {
 	c.events = wq
 	c.adopt(ep)
 	c.names()
+	fill(ep)
 	if c.cfg = l.cfg; c.cfg != (SocketConfig{}) {
 		c.cfg.apply(ep)
 	}

@@ -89,8 +89,12 @@ func (w *rcvWindow) noScale() { w.scale = 0 }
 // offer returns the window of a segment that acknowledges ack, for which gVisor
 // has written own.
 func (w *rcvWindow) offer(ack uint32, own uint16) uint16 {
-	if !w.on || own == 0 {
+	if !w.on {
 		return own
+	}
+	if own == 0 {
+		w.last = 0
+		return 0
 	}
 	w.hear(ack, own)
 	limit := w.limit(ack, own)
@@ -126,6 +130,23 @@ func (w *rcvWindow) hear(ack uint32, own uint16) (grew bool) {
 		w.begin(ack)
 	}
 	return w.advance(ack, uint32(own)<<w.scale)
+}
+
+// admit moves a segment without data into the window that was offered last with sent,
+// if it is within the one before. Windows are rounded to the scale, and gVisor's
+// sometimes down: their edge goes back a little. A peer that had filled the window is
+// then beyond it, and gVisor would not hear its acknowledgements, whereas Linux never
+// lets the edge go back (RFC 9293 §3.8.6). If the data that fills the window is not
+// read, both ends would wait for ever.
+func (w *rcvWindow) admit(seg []byte, sent uint32) {
+	seq := binary.BigEndian.Uint32(seg[4:])
+	if !w.began || int32(seq-(sent+w.last)) <= 0 || int32(seq-w.edge) > 0 {
+		return
+	}
+	if w.last > 0 {
+		sent++ // what is not the next in order leaves the timestamp alone (RFC 7323 §4.3)
+	}
+	binary.BigEndian.PutUint32(seg[4:], sent)
 }
 
 // opens reports whether the window would be no smaller than it was last.

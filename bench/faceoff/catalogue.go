@@ -40,7 +40,7 @@ var catalogue = []Measure{
 	{ID: "payload", Group: GroupHeaders, Title: "payload of a full segment", Short: "payload", Unit: Bytes, Better: Higher,
 		What:  "What one segment carries for the program.",
 		How:   "The largest payload of a TCP segment that left the pod.",
-		Limit: "The MSS less 40: gVisor keeps room for all TCP options, of which timestamps take 12 (RFC 7323). Linux sends 28 bytes more."},
+		Limit: "The MSS less 12 for timestamps (RFC 7323)."},
 
 	{ID: "goodput", Group: GroupGoodput, Title: "goodput, one stream", Short: "goodput", Unit: BitRate, Better: Higher, Key: true,
 		What:  "Payload of one TCP stream that arrives per second.",

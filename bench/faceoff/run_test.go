@@ -54,7 +54,7 @@ func TestClosedForm(t *testing.T) {
 			continue
 		}
 		podMTU := mtu - form.reserves
-		payload := podMTU - 40 - 40 // gVisor keeps room for 40 bytes of TCP options in every segment
+		payload := podMTU - 40 - 12 // timestamps
 		packet := headers + payload
 		if form.pads > 0 {
 			packet = min(podMTU, (packet+form.pads-1)/form.pads*form.pads)

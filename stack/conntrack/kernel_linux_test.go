@@ -84,6 +84,7 @@ func inNamespace(t *testing.T) bool {
 				t.Fatalf("%s: %v: %s", strings.TrimSpace(line), err, out)
 			}
 		}
+		waitForLinks(t, 4)
 		return true
 	}
 	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
@@ -94,6 +95,20 @@ func inNamespace(t *testing.T) bool {
 		t.Errorf("against the kernel: %v (needs root, ip and iptables; set %s=1 to go without)\n%s", err, noKernel, out)
 	}
 	return false
+}
+
+// waitForLinks waits until so many links are up: a worker of the kernel notices it in
+// its own time, and until then packets are dropped.
+func waitForLinks(t *testing.T, links int) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+		out, err := exec.Command("ip", "-o", "link").CombinedOutput()
+		if up := strings.Count(string(out), " state UP "); err != nil || time.Now().After(deadline) {
+			t.Fatalf("%d links are up, want %d (%v):\n%s", up, links, err, out)
+		} else if up == links {
+			return
+		}
+	}
 }
 
 // oracle is the kernel beside a table.
