@@ -17,10 +17,10 @@ type DriverConfig struct {
 	// is blocked (synctest.Wait), and the clock jumps from event to event.
 	Settle func()
 
-	// ByHand makes time virtual without a bubble, for one goroutine and the
-	// functions that it has called (NewHandler, Every): events happen while it
-	// waits for the network. It is a second opinion on virtual time, for tests.
-	// With it, Settle must be nil, and Go panics.
+	// ByHand makes time virtual without a bubble: the goroutines that the driver has
+	// started, and the one that uses it first, take turns, and events happen while all
+	// of them wait for the network. It is a second opinion on virtual time, for tests.
+	// With it, Settle must be nil.
 	ByHand bool
 
 	// Seed is where every random choice of the driver's wires begins.
@@ -68,7 +68,7 @@ type Driver struct {
 	posted atomic.Bool // posts is not empty
 
 	byHand bool
-	hand   string // the goroutine that a driver by hand belongs to
+	hand   string // the goroutine whose turn it is with a driver by hand
 
 	beat atomic.Uint64 // when time last moved; a watchdog outside the bubble reads it
 
