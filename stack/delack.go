@@ -89,7 +89,7 @@ func (n *netstack) heardSegment(ep stack.TransportEndpoint, ip ipv4) {
 		a.rtt = n.host.now() - a.syn
 	}
 	if size == 0 && !fin {
-		f.window.admit(seg, a.sent)
+		f.window.admit(seg)
 		return
 	}
 	end := seq + size
@@ -253,7 +253,7 @@ func (f *flow) delay(n *netstack, ack *link.Frame) bool {
 		due = min(due, a.due)
 		a.frame.Release()
 	} else {
-		n.held++
+		n.held.Add(1)
 	}
 	a.frame, a.due = ack, due
 	if a.timer == nil {
@@ -278,7 +278,7 @@ func (f *flow) late(n *netstack) {
 func (f *flow) release(n *netstack) {
 	p := packet{frame: f.acks.frame, cut: true, socket: true}
 	f.acks.frame = nil
-	n.held--
+	n.held.Add(-1)
 	f.acks.timer.Stop()
 	f.dress(n, p.ip(), p.frame)
 	n.host.sendLocal(&p)
@@ -323,7 +323,7 @@ func (a *acks) sends(n *netstack, seg []byte) {
 // drop takes back what waits.
 func (a *acks) drop(n *netstack) {
 	if a.frame != nil {
-		n.held--
+		n.held.Add(-1)
 		a.timer.Stop()
 		a.frame.Release()
 		a.frame = nil

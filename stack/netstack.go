@@ -36,7 +36,7 @@ type netstack struct {
 	nics    []*nic // by device index
 	flows   map[flowKey]*flow
 	options inherited           // of listening ports
-	held    int                 // acknowledgements that wait, see acks
+	held    atomic.Int32        // acknowledgements that wait, see acks
 	pieces  map[pieceKey][]byte // of datagrams that gVisor has cut, see whole
 	idle    func()              // drain, as a function value made once
 	queued  bool                // idle is waiting to run

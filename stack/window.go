@@ -33,6 +33,7 @@ type rcvWindow struct {
 	clamp    uint32 // how far that may grow (window_clamp), see large
 	unscaled uint32 // of the SYN
 	last     uint32 // the window that was offered last, in bytes (rcv_wnd)
+	own      uint32 // the last one of gVisor's, in bytes; it begins at acked
 }
 
 // firstFlight is how many segments a peer sends at most before the first
@@ -92,11 +93,11 @@ func (w *rcvWindow) offer(ack uint32, own uint16) uint16 {
 	if !w.on {
 		return own
 	}
+	w.hear(ack, own)
 	if own == 0 {
 		w.last = 0
 		return 0
 	}
-	w.hear(ack, own)
 	limit := w.limit(ack, own)
 	want := min(limit, w.thresh)
 	if open := w.edge - ack; int32(open) > 0 {
@@ -123,30 +124,32 @@ func (w *rcvWindow) limit(ack uint32, own uint16) uint32 {
 // hear takes note of data that has come in, whether a segment acknowledges it now
 // or later, and reports whether the threshold has grown.
 func (w *rcvWindow) hear(ack uint32, own uint16) (grew bool) {
-	if !w.on || own == 0 {
+	if !w.on {
 		return false
 	}
 	if !w.began {
 		w.begin(ack)
 	}
-	return w.advance(ack, uint32(own)<<w.scale)
+	w.own = uint32(own) << w.scale
+	return w.advance(ack, w.own)
 }
 
-// admit moves a segment without data into the window that was offered last with sent,
-// if it is within the one before. Windows are rounded to the scale, and gVisor's
-// sometimes down: their edge goes back a little. A peer that had filled the window is
-// then beyond it, and gVisor would not hear its acknowledgements, whereas Linux never
-// lets the edge go back (RFC 9293 §3.8.6). If the data that fills the window is not
-// read, both ends would wait for ever.
-func (w *rcvWindow) admit(seg []byte, sent uint32) {
+// admit moves a segment without data into gVisor's window, if it is within one that
+// was offered. Windows are rounded to the scale, and gVisor's down: their edge goes
+// back a little. A peer that had filled the window is then beyond it, and gVisor would
+// not hear its acknowledgements, whereas Linux never lets the edge go back (RFC 9293
+// §3.8.6). If the data that fills the window is not read, both ends would wait for
+// ever.
+func (w *rcvWindow) admit(seg []byte) {
 	seq := binary.BigEndian.Uint32(seg[4:])
-	if !w.began || int32(seq-(sent+w.last)) <= 0 || int32(seq-w.edge) > 0 {
+	if !w.began || int32(seq-(w.acked+w.own)) <= 0 || int32(seq-w.edge) > 0 {
 		return
 	}
-	if w.last > 0 {
-		sent++ // what is not the next in order leaves the timestamp alone (RFC 7323 §4.3)
+	in := w.acked
+	if w.own > 0 {
+		in++ // what is not the next in order leaves the timestamp alone (RFC 7323 §4.3)
 	}
-	binary.BigEndian.PutUint32(seg[4:], sent)
+	binary.BigEndian.PutUint32(seg[4:], in)
 }
 
 // opens reports whether the window would be no smaller than it was last.
