@@ -124,7 +124,11 @@ func TestCPUBacklogDrops(t *testing.T) {
 // order that they have on real machines.
 func TestDesignsInOrderOfCost(t *testing.T) {
 	last := 1e18
-	for _, design := range []string{"flannel-host-gw", "flannel-vxlan", "flannel-wireguard", "flannel-udp"} {
+	designs := []string{"flannel-host-gw", "flannel-vxlan", "flannel-wireguard", "flannel-udp"}
+	if raceEnabled {
+		designs = designs[2:] // those that move the fewest packets
+	}
+	for _, design := range designs {
 		emutest.Run(t, emu.Config{Nodes: 2, Design: design, CPU: &emu.CPUConfig{}}, func(t *testing.T, lab *emutest.Lab) {
 			a, b := lab.Pod("a", "node1"), lab.Pod("b", "node2")
 			a.Ping("b")
