@@ -96,3 +96,25 @@ func TestNobodyIsLeaptOver(t *testing.T) {
 		time.AfterFunc(5000_500*time.Nanosecond, func() { at("function", 5000_500*time.Nanosecond) })
 	})
 }
+
+// Who is told something and does not wait for it is not waited for, and still hears
+// of it.
+func TestNobodyIsSettledFor(t *testing.T) {
+	n := settles(t, func(d *Driver) {
+		w := d.NewWaiter()
+		d.Do(func() {
+			d.Every(time.Microsecond, func() time.Duration {
+				w.Wake()
+				return time.Microsecond
+			})
+		})
+		d.Go(func() {
+			d.Sleep(5 * time.Millisecond)
+			w.Wait()
+			d.Do(func() { equal(t, "time", d.Now(), 5*time.Millisecond) })
+		})
+	})
+	if n > 40 {
+		t.Errorf("10,000 calls of Wake settled %d times, want a few", n)
+	}
+}

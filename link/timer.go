@@ -1,6 +1,9 @@
 package link
 
-import "time"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // A Timer calls a function at a time of the driver's clock, with the driver's
 // lock held. Its methods want the lock too. Create it with [Driver.AfterFunc].
@@ -56,8 +59,9 @@ type Waiter struct {
 	ch     chan struct{}
 	handle func() // instead of a goroutine, see NewHandler
 	queued bool
-	hand   string // of a driver by hand: the goroutine that waits
-	urgent bool   // likewise: to be let go before anything else
+	within atomic.Bool // a goroutine is in Wait
+	hand   string      // of a driver by hand: the goroutine that waits
+	urgent bool        // likewise: to be let go before anything else
 }
 
 // NewWaiter returns a waiter. It must be made inside the bubble, if there is one.
@@ -138,18 +142,23 @@ func (w *Waiter) Wait() {
 		w.drv.runUntil(w)
 		return
 	}
+	w.within.Store(true)
 	select {
 	case <-w.ch:
 	case <-w.drv.done:
 	}
+	w.within.Store(false)
 }
 
-// wakeNext lets the next goroutine go and reports that, or calls a handler.
+// wakeNext lets the next goroutine go and reports that, or calls a handler. Where no
+// goroutine waits, as for room in a socket that has never been full, there is nobody
+// to settle for.
 func (d *Driver) wakeNext() (goroutine bool) {
 	w := d.wakes.pop()
 	if w.handle == nil {
+		goroutine = d.byHand || w.within.Load()
 		w.release()
-		return true
+		return goroutine
 	}
 	w.queued = false
 	w.handle()
