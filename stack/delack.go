@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 	"gvisor.dev/gvisor/pkg/waiter"
@@ -219,10 +220,30 @@ func (f *flow) holdsBack(n *netstack, p *packet) bool {
 	if int32(ack-before) <= 0 || !a.scheduled || a.now || a.quick > 0 && !a.chat {
 		return false
 	}
-	if ack-a.sent > a.mss && f.window.opens(ack, own) {
+	if ack-a.sent > a.mss && (f.window.opens(ack, own) || !n.host.drv.Virtual()) {
+		return false // in real time it may have been read meanwhile, whatever gVisor's window was
+	}
+	if !f.delay(n, p.frame) {
 		return false
 	}
-	return f.delay(n, p.frame)
+	if !n.host.drv.Virtual() {
+		n.mayBeRead(f, ip)
+	}
+	return true
+}
+
+// mayBeRead sends an acknowledgement that has begun to wait if the application was
+// faster. In real time gVisor wakes it before the host sees the acknowledgement; who
+// reads later finds that one waits.
+func (n *netstack) mayBeRead(f *flow, ip ipv4) {
+	src, dst, _ := ip.ports()
+	ep, _ := n.s.FindTransportEndpoint(header.IPv4ProtocolNumber, tcp.ProtocolNumber, stack.TransportEndpointID{
+		LocalPort: src, LocalAddress: tcpip.AddrFrom4([4]byte(ip[12:16])),
+		RemotePort: dst, RemoteAddress: tcpip.AddrFrom4([4]byte(ip[16:20])),
+	}, 0).(tcpip.Endpoint)
+	if ep != nil && ep.Readiness(waiter.EventIn) == 0 {
+		f.wasRead(n, func() bool { return true })
+	}
 }
 
 // grow lets the window grow with what an acknowledgement tells to have come in. The
@@ -287,12 +308,17 @@ func (f *flow) release(n *netstack) {
 // read takes note of an application that has read from an endpoint: what waits for
 // it is acknowledged if that was all, and somebody may wait for it (tcp_cleanup_rbuf).
 func (n *netstack) read(ep tcpip.Endpoint) {
-	f := n.flowFrom(ep)
-	if f == nil || f.acks.frame == nil {
+	if f := n.flowFrom(ep); f != nil {
+		f.wasRead(n, func() bool { return ep.Readiness(waiter.EventIn) == 0 })
+	}
+}
+
+func (f *flow) wasRead(n *netstack, all func() bool) {
+	a := &f.acks
+	if a.frame == nil {
 		return
 	}
-	a := &f.acks
-	if a.next-a.sent > a.mss || (a.small > 1 || a.small == 1 && !a.chat) && ep.Readiness(waiter.EventIn) == 0 {
+	if a.next-a.sent > a.mss || (a.small > 1 || a.small == 1 && !a.chat) && all() {
 		f.release(n)
 	}
 }
