@@ -4,8 +4,9 @@ package bubble
 
 // state is that of a bubble of a runtime that is not known.
 type state struct {
-	now    int64
-	timers timers
+	now     int64
+	timers  timers
+	waiting bool
 }
 
 type timers struct{}
