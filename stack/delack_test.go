@@ -3,8 +3,11 @@ package stack
 import (
 	"encoding/binary"
 	"fmt"
+	"io"
 	"testing"
 	"time"
+
+	"gvisor.dev/gvisor/pkg/tcpip"
 
 	"github.com/podwire/podwire/link"
 )
@@ -191,4 +194,40 @@ func TestAcknowledgementsLikeLinux(t *testing.T) {
 			})
 		})
 	}
+}
+
+// In real time an application may read before the host sees gVisor's acknowledgement.
+// Here it reads past the host, which then looks.
+func TestReadBeforeAcknowledged(t *testing.T) {
+	inBubble(t, func(n *network) {
+		c, s, _ := tcpPair(n, link.WireConfig{})
+		c.Write([]byte("x"))
+		n.wait(time.Millisecond)
+		s.Write([]byte("y")) // a conversation: acknowledgements wait
+		n.wait(time.Millisecond)
+		rec := n.record(s.host.Device("eth0"))
+		c.Write([]byte("x"))
+		c.Write([]byte("x"))
+		n.wait(time.Millisecond)
+		look := func() {
+			n.do(func() {
+				f := s.host.sockets.flowFrom(s.ep)
+				if f == nil || f.acks.frame == nil {
+					t.Fatal("no acknowledgement waits")
+				}
+				s.host.sockets.mayBeRead(f, ipv4(f.acks.frame.Bytes()))
+			})
+		}
+		look()
+		equal(t, "segments sent before it was read", len(rec.sent()), 0)
+		n.do(func() {
+			if _, err := s.ep.Read(io.Discard, tcpip.ReadOptions{}); err != nil {
+				t.Error(err)
+			}
+		})
+		look()
+		equal(t, "segments sent after", len(rec.sent()), 1)
+		c.Close()
+		s.Close()
+	})
 }
