@@ -183,18 +183,7 @@ func TestManyConnections(t *testing.T) {
 		a, b := n.pair(link.WireConfig{Latency: time.Millisecond})
 		ln, err := b.Listen("tcp", ":80")
 		n.try(err)
-		n.drv.Go(func() {
-			for {
-				c, err := ln.Accept()
-				if err != nil {
-					return
-				}
-				n.drv.Go(func() {
-					defer c.Close()
-					io.Copy(c, c)
-				})
-			}
-		})
+		n.echo(ln)
 		const count = 300
 		var wg sync.WaitGroup
 		for i := range count {

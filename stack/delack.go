@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
-	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 	"gvisor.dev/gvisor/pkg/waiter"
@@ -236,11 +235,7 @@ func (f *flow) holdsBack(n *netstack, p *packet) bool {
 // faster. In real time gVisor wakes it before the host sees the acknowledgement; who
 // reads later finds that one waits.
 func (n *netstack) mayBeRead(f *flow, ip ipv4) {
-	src, dst, _ := ip.ports()
-	ep, _ := n.s.FindTransportEndpoint(header.IPv4ProtocolNumber, tcp.ProtocolNumber, stack.TransportEndpointID{
-		LocalPort: src, LocalAddress: tcpip.AddrFrom4([4]byte(ip[12:16])),
-		RemotePort: dst, RemoteAddress: tcpip.AddrFrom4([4]byte(ip[16:20])),
-	}, 0).(tcpip.Endpoint)
+	ep, _ := n.endpoint(keyOf(ip), 0).(tcpip.Endpoint)
 	if ep != nil && ep.Readiness(waiter.EventIn) == 0 {
 		f.wasRead(n, func() bool { return true })
 	}

@@ -110,10 +110,7 @@ func TestPortUsedAgain(t *testing.T) {
 		defer ln.Close()
 		for round := range 2 {
 			isn := uint32(1000 + round*1000000)
-			st.sendIP(d, tcpPacket("10.0.0.2:1234", "10.0.0.1:80", tcpSYN, isn, 0, nil))
-			got := st.take()
-			seq := binary.BigEndian.Uint32(got[len(got)-1].ip().payload()[4:]) + 1
-			st.sendIP(d, tcpPacket("10.0.0.2:1234", "10.0.0.1:80", tcpACK, isn+1, seq, nil))
+			seq := st.connect(d, isn)
 			c, err := ln.Accept()
 			n.try(err)
 			st.take()

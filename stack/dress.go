@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"time"
 
+	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 
 	"github.com/podwire/podwire/link"
@@ -177,14 +178,7 @@ func (f *flow) next() uint16 {
 
 // hasSACK reports whether a segment tells of data that has come in out of order
 // (RFC 2018 §3).
-func hasSACK(seg []byte) bool {
-	for blocks := 1; blocks <= 4; blocks++ {
-		if tcpOption(seg, 5, 8*blocks) != nil {
-			return true
-		}
-	}
-	return false
-}
+func hasSACK(seg []byte) bool { return optionAt(seg, header.TCPOptionSACK, anySize) > 0 }
 
 // mssOption returns the MSS that a segment announces, 0 if none (RFC 9293 §3.2).
 func mssOption(seg []byte) int {
@@ -197,25 +191,37 @@ func mssOption(seg []byte) int {
 // tcpOption returns the value of a segment's option of that kind and size, nil
 // if there is none (RFC 9293 §3.2).
 func tcpOption(seg []byte, kind byte, size int) []byte {
+	if at := optionAt(seg, kind, size); at > 0 {
+		return seg[at+2 : at+2+size]
+	}
+	return nil
+}
+
+// anySize stands for every size of an option's value.
+const anySize = -1
+
+// optionAt returns where the first whole option of that kind and size begins, 0 if
+// there is none.
+func optionAt(seg []byte, kind byte, size int) int {
 	end := int(seg[12]>>4) * 4
 	if end > len(seg) {
-		return nil
+		return 0
 	}
 	for at := 20; at < end; {
 		switch k := seg[at]; {
-		case k == 0:
-			return nil
-		case k == 1:
+		case k == header.TCPOptionEOL:
+			return 0
+		case k == header.TCPOptionNOP:
 			at++
 		case at+1 >= end || seg[at+1] < 2 || at+int(seg[at+1]) > end:
-			return nil
-		case k == kind && int(seg[at+1]) == 2+size:
-			return seg[at+2 : at+2+size]
+			return 0
+		case k == kind && (size == anySize || int(seg[at+1]) == 2+size):
+			return at
 		default:
 			at += int(seg[at+1])
 		}
 	}
-	return nil
+	return 0
 }
 
 // GVisorVersion is the date of the gVisor release that ends TCP and UDP. A test

@@ -1,7 +1,10 @@
 package stack
 
 import (
+	"encoding/binary"
 	"fmt"
+	"io"
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
@@ -177,6 +180,16 @@ func (s *station) send(b []byte) {
 // sendIP sends a packet to a device.
 func (s *station) sendIP(to *Device, pkt []byte) { s.send(frame(to.MAC, s.mac, etherIPv4, pkt)) }
 
+// connect opens a connection from 10.0.0.2:1234 to port 80 of a host at 10.0.0.1,
+// without options, and returns the next sequence number of the host's.
+func (s *station) connect(to *Device, isn uint32) (seq uint32) {
+	s.sendIP(to, tcpPacket("10.0.0.2:1234", "10.0.0.1:80", tcpSYN, isn, 0, nil))
+	got := s.take()
+	seq = binary.BigEndian.Uint32(got[len(got)-1].ip().payload()[4:]) + 1
+	s.sendIP(to, tcpPacket("10.0.0.2:1234", "10.0.0.1:80", tcpACK, isn+1, seq, nil))
+	return seq
+}
+
 // take waits until nothing more happens at this instant and returns what came.
 func (s *station) take() []seen {
 	s.n.wait(0)
@@ -262,3 +275,19 @@ func equal[T comparable](t testing.TB, sentence string, got, want T) {
 }
 
 func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
+
+// echo sends back what connections to a listener say, each until it is closed.
+func (n *network) echo(ln net.Listener) {
+	n.drv.Go(func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			n.drv.Go(func() {
+				defer c.Close()
+				io.Copy(c, c)
+			})
+		}
+	})
+}

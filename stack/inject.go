@@ -89,21 +89,25 @@ type tcpQueue interface {
 	QueuePacket(stack.TransportEndpoint, stack.TransportEndpointID, *stack.PacketBuffer)
 }
 
+// endpoint returns the socket that sends the packets of a key, or nil. Nic is that
+// of a device that it may be bound to.
+func (n *netstack) endpoint(k flowKey, nic int) stack.TransportEndpoint {
+	return n.s.FindTransportEndpoint(header.IPv4ProtocolNumber, tcpip.TransportProtocolNumber(k.proto), stack.TransportEndpointID{
+		LocalAddress: tcpip.AddrFrom4(k.src), LocalPort: k.sport,
+		RemoteAddress: tcpip.AddrFrom4(k.dst), RemotePort: k.dport,
+	}, tcpip.NICID(nic))
+}
+
 // sent reports whether there is a socket that may have sent a packet.
 func (n *netstack) sent(quoted ipv4) bool {
-	src, dst, ok := quoted.ports()
-	if n.s == nil || !ok {
+	if _, _, ok := quoted.ports(); n.s == nil || !ok {
 		return false
-	}
-	id := stack.TransportEndpointID{
-		LocalPort: src, LocalAddress: tcpip.AddrFrom4([4]byte(quoted[12:16])),
-		RemotePort: dst, RemoteAddress: tcpip.AddrFrom4([4]byte(quoted[16:20])),
 	}
 	dev := n.host.lo
 	if _, d, ok := n.host.Source(quoted.dst()); ok {
 		dev = d
 	}
-	return n.s.FindTransportEndpoint(header.IPv4ProtocolNumber, tcpip.TransportProtocolNumber(quoted.proto()), id, tcpip.NICID(dev.Index)) != nil
+	return n.endpoint(keyOf(quoted), dev.Index) != nil
 }
 
 // injectError hands an ICMP error to the socket that it is about. It owns p.
@@ -127,17 +131,13 @@ func (n *netstack) injectError(p *packet) {
 
 // refilled tells the endpoint that sent a packet of its path MTU.
 func (n *netstack) refilled(quoted ipv4) {
-	src, dst, ok := quoted.ports()
+	_, _, ok := quoted.ports()
 	_, dev, found := n.host.Source(quoted.dst())
 	if !ok || !found {
 		return
 	}
-	ep := n.s.FindTransportEndpoint(header.IPv4ProtocolNumber, tcp.ProtocolNumber, stack.TransportEndpointID{
-		LocalPort: src, LocalAddress: tcpip.AddrFrom4([4]byte(quoted[12:16])),
-		RemotePort: dst, RemoteAddress: tcpip.AddrFrom4([4]byte(quoted[16:20])),
-	}, tcpip.NICID(dev.Index))
-	if e, _ := ep.(tcpip.Endpoint); e != nil {
-		refill(e, n.host.pathMTU(quoted.dst(), dev.MTU))
+	if ep, _ := n.endpoint(keyOf(quoted), dev.Index).(tcpip.Endpoint); ep != nil {
+		refill(ep, n.host.pathMTU(quoted.dst(), dev.MTU))
 	}
 }
 

@@ -43,18 +43,7 @@ func busyHosts(t *testing.T, byProcessor bool) (lines []string) {
 		if byProcessor {
 			n.do(func() { a.sockets.waiting, b.sockets.waiting = nil, nil })
 		}
-		n.drv.Go(func() {
-			for {
-				c, err := ln.Accept()
-				if err != nil {
-					return
-				}
-				n.drv.Go(func() {
-					defer c.Close()
-					io.Copy(c, c)
-				})
-			}
-		})
+		n.echo(ln)
 		message := bytes.Repeat([]byte("podwire "), 40<<10/8)
 		done := make(chan error)
 		for i := range 8 {

@@ -100,20 +100,16 @@ func (n *netstack) makeFit(f *link.Frame) {
 	}
 	seg := ip.payload()
 	size := int(seg[12]>>4) * 4
-	if size < 20+2+10 || size >= len(seg) || !hasSACK(seg) {
+	if size < 20+2+10 || size >= len(seg) {
+		return
+	}
+	at := optionAt(seg, header.TCPOptionSACK, anySize)
+	if at == 0 {
 		return
 	}
 	_, dev, ok := n.host.Source(ip.dst())
 	if !ok || len(ip) <= n.host.pathMTU(ip.dst(), dev.MTU) {
 		return
-	}
-	at := 20
-	for at < size && seg[at] != header.TCPOptionSACK {
-		if seg[at] == header.TCPOptionNOP {
-			at++
-		} else {
-			at += int(seg[at+1])
-		}
 	}
 	end := at + int(seg[at+1])
 	for at > 20 && seg[at-1] == header.TCPOptionNOP { // what has aligned it

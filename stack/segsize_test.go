@@ -2,7 +2,6 @@ package stack
 
 import (
 	"bytes"
-	"encoding/binary"
 	"io"
 	"testing"
 	"time"
@@ -81,10 +80,7 @@ func TestSegmentsWithoutSACK(t *testing.T) {
 		ln, err := h.Listen("tcp", ":80")
 		n.try(err)
 		defer ln.Close()
-		st.sendIP(d, tcpPacket("10.0.0.2:1234", "10.0.0.1:80", tcpSYN, 1000, 0, nil)) // no options: MSS 536
-		got := st.take()
-		seq := binary.BigEndian.Uint32(got[len(got)-1].ip().payload()[4:]) + 1
-		st.sendIP(d, tcpPacket("10.0.0.2:1234", "10.0.0.1:80", tcpACK, 1001, seq, nil))
+		st.connect(d, 1000) // its MSS is 536
 		c, err := ln.Accept()
 		n.try(err)
 		st.take()

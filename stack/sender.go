@@ -6,8 +6,6 @@ import (
 	"unsafe"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
-	"gvisor.dev/gvisor/pkg/tcpip/header"
-	"gvisor.dev/gvisor/pkg/tcpip/stack"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 )
 
@@ -62,10 +60,7 @@ func (fl *flow) controlled(n *netstack, ip ipv4) {
 // control returns the congestion control of an endpoint that is locked, having
 // given it ours; nil if there is none.
 func (n *netstack) control(k flowKey) *congestion {
-	ep, _ := n.s.FindTransportEndpoint(header.IPv4ProtocolNumber, tcp.ProtocolNumber, stack.TransportEndpointID{
-		LocalAddress: tcpip.AddrFrom4(k.src), LocalPort: k.sport,
-		RemoteAddress: tcpip.AddrFrom4(k.dst), RemotePort: k.dport,
-	}, 0).(*tcp.Endpoint)
+	ep, _ := n.endpoint(k, 0).(*tcp.Endpoint)
 	if ep == nil || !senderKnown {
 		return nil
 	}
