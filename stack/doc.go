@@ -14,6 +14,10 @@
 //	       -> FORWARD, TTL already decremented -> POSTROUTING: SNAT -> neighbour -> device
 //	socket -> OUTPUT: conntrack, DNAT -> route -> POSTROUTING ...
 //
+// What gVisor's TCP sends is made what Linux' would send: identifications and DF,
+// windows, segments that fill the MTU, acknowledgements that wait for company and, in
+// virtual time, congestion avoidance.
+//
 // Sockets are used from ordinary goroutines. Everything else runs under the
 // driver's lock: set a host up inside [link.Driver.Do], or before traffic flows.
 package stack
